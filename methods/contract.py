@@ -1,0 +1,217 @@
+"""The contract between methods and whoever runs them: what goes in, what comes out, what may be said in between.
+
+Shapes: N = samples, C = channels, H, W = height and width, D = features.
+Importing this file does not load torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from methods.json_value import Json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from methods.config import MethodConfig
+    from methods.networks.graph import Network
+
+
+class UnsupportedTask(ValueError):
+    """A method cannot work on a task; the message names what is missing and what would do."""
+
+
+class StoppedEarly(Exception):
+    """Raised out of `Monitor.report` when the search has given up on this run; a method lets it pass."""
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss or the weights stopped being finite; the message says in which epoch."""
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What is known about a task without touching its samples."""
+
+    name: str
+    kind: Literal["classification", "regression"]
+    input_shape: tuple[int, ...]
+    """(C, H, W) for images, (D,) for tables."""
+    num_outputs: int
+    """Number of classes; 1 for regression."""
+    class_names: tuple[str, ...]
+    """Empty for regression."""
+    num_train: int
+    num_validation: int
+    network: str
+    """Name of the dense network in `methods.networks`, as shown to users."""
+
+    @property
+    def is_image(self) -> bool:
+        return len(self.input_shape) == 3
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Per-channel (images, on the 0-1 scale) or per-feature (tables) mean and standard deviation."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples and their targets, on one device.
+
+    `inputs`: uint8 (N, C, H, W) for images, float32 (N, D) for tables; never normalised beforehand.
+    `targets`: int64 (N,) for classification, float32 (N,) for regression.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+class Task(Protocol):
+    """What a method may see: train and validation samples and how to train on them. It holds no test split."""
+
+    @property
+    def info(self) -> TaskInfo: ...
+    @property
+    def train(self) -> Split: ...
+    @property
+    def validation(self) -> Split: ...
+    @property
+    def normalization(self) -> Normalization: ...
+    @property
+    def augmentation(self) -> Literal["none", "crop_flip"]: ...
+    @property
+    def epochs(self) -> int:
+        """Total budget of passes over `train`, the same for every method of a study."""
+        ...
+
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def precision(self) -> Literal["auto", "float32", "bfloat16"]: ...
+    def network(self, *, width: float = 1.0) -> Network:
+        """A freshly initialised network of the task's architecture, on the task's device.
+
+        The initial weights depend on `seed` and `width` alone. `width` scales the number of inner units.
+        """
+        ...
+
+
+class Monitor(Protocol):
+    """A method's line to whoever runs it. Every call is cheap and may be left out, except as noted."""
+
+    def report(self, progress: float, accuracy: float, size: float) -> None:
+        """Say how far the run is.
+
+        Args:
+            progress: Share of the schedule done, in (0, 1].
+            accuracy: Validation accuracy (R2 for regression) of the network as it would be delivered now.
+            size: The share of the dense network's weights that the delivered network will hold, in (0, 1].
+
+        Raises:
+            StoppedEarly: The search has given up on this run.
+        """
+        ...
+
+    def curve(self, epoch: int, **values: float) -> None:
+        """Record values of one finished epoch (0-based, counted over all phases), e.g. `train_loss=...`."""
+        ...
+
+    def note(self, message: str) -> None:
+        """Record one sentence for the reader of the run, e.g. that a guard took effect."""
+        ...
+
+    def checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Offer a state to resume from: nested mappings and lists of tensors and JSON values."""
+        ...
+
+    def resume(self) -> dict[str, Any] | None:
+        """The last state offered by an earlier attempt at this very run; None on a fresh start."""
+        ...
+
+
+class SilentMonitor:
+    """A monitor for notebooks and tests: hears everything, keeps nothing, never stops a run."""
+
+    def report(self, progress: float, accuracy: float, size: float) -> None:
+        del progress, accuracy, size
+
+    def curve(self, epoch: int, **values: float) -> None:
+        del epoch, values
+
+    def note(self, message: str) -> None:
+        del message
+
+    def checkpoint(self, state: Mapping[str, Any]) -> None:
+        del state
+
+    def resume(self) -> dict[str, Any] | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Prerequisite:
+    """A run that must be finished before this one: same task and seed, another method."""
+
+    method: str
+    config: Mapping[str, Json] = field(default_factory=dict)
+    """Fields that differ from that method's defaults."""
+
+
+Given = Mapping[str, "Network"]
+"""The headline network of each prerequisite, by the name of its method, with its trained weights."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One network that a run delivers; it is graded by `methods.measure`, never by the method itself."""
+
+    label: str
+    """Unique within the run, letters, digits, `_`, `-` and `.`."""
+    kind: Literal["whole", "module", "composed"]
+    network: Network
+    settings: Mapping[str, Json] = field(default_factory=dict)
+    """What sets this variant apart, e.g. `{"width": 0.5}`."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that a run delivers."""
+
+    variants: tuple[Variant, ...]
+    epochs: float
+    """Passes over the training samples that were really spent."""
+    facts: Mapping[str, Json] = field(default_factory=dict)
+    """Anything a reader of the run wants to know, e.g. `{"regularised_epochs": 66}`."""
+
+
+class Method(Protocol):
+    """A way to make a network smaller or modular."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    """Raised whenever the same configuration would give another result; part of every run's key."""
+    Config: ClassVar[type[MethodConfig]]
+
+    def __init__(self, config: Any) -> None: ...
+
+    def prerequisites(self) -> tuple[Prerequisite, ...]: ...
+
+    def check(self, info: TaskInfo) -> None:
+        """Raise `UnsupportedTask` when this configuration cannot work on such a task."""
+        ...
+
+    def fit(self, task: Task, given: Given, monitor: Monitor) -> Outcome: ...

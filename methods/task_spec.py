@@ -1,0 +1,67 @@
+"""A task as typed data: which samples, which dense network, how long to train. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class DataSpec(BaseModel):
+    """Where samples come from: a bundled set by name, or a source of the user's own by path."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    """A name in `methods.data.catalog`: a bundled set (`digits`, `iris`, ...), `parquet_images` or `image_folder`."""
+    path: str | None = None
+    """Folder of the user's own samples; `${NAME}` reads the environment. Only for sources that take a path."""
+    max_undecodable: float = Field(default=0.0, ge=0, lt=1)
+    """Share of images that may fail to decode before the set is refused; those that fail are left out and named."""
+
+
+class NetworkSpec(BaseModel):
+    """A dense network by its name in `methods.networks.catalog`, with arguments such as `widths: [64, 64]`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{key}={value}" for key, value in self.arguments.items())
+        return f"{self.name}({shown})" if shown else self.name
+
+
+class TaskSpec(BaseModel):
+    """One task of a study: every field but the data's path enters the key of the runs on it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: DataSpec
+    network: NetworkSpec
+    epochs: int = Field(ge=1)
+    """Passes over the training samples that each method may spend in all."""
+    batch_size: int = Field(default=64, ge=1)
+    fraction: float = Field(default=1.0, gt=0, le=1)
+    """Stratified part of the training pool (train and validation) that is used at all."""
+    validation_share: float = Field(default=0.1, gt=0, lt=1)
+    """Part of the training pool held out for validation."""
+    test_share: float = Field(default=0.2, gt=0, lt=1)
+    """Part of all samples locked away for the test, for sets without an official test split."""
+    split_seed: int = Field(default=0, ge=0)
+    augmentation: Literal["none", "crop_flip"] = "none"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    def identity(self, data_fingerprint: str) -> dict[str, Any]:
+        """What a result depends on, as JSON: the data by content, the rest by value, defaults left out."""
+        fields = self.model_dump(mode="json", exclude_defaults=True, exclude={"data": {"path"}})
+        return fields | {"data_fingerprint": data_fingerprint}
+
+
+def content_key(identity: object) -> str:
+    """The first 20 hexadecimal digits of the SHA-256 of the canonical JSON of `identity`."""
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:20]
