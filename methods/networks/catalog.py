@@ -1,0 +1,115 @@
+"""The networks a study can name, with their arguments. Imports no torch, so that a study is checked quickly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from methods.networks.architecture import Architecture, Shape
+from methods.networks.resnet import resnet
+from methods.networks.small import mlp, small_cnn
+from methods.registry import did_you_mean
+
+
+@dataclass(frozen=True)
+class _Entry:
+    design: Callable[..., Architecture]
+    images_only: bool
+    widths: Mapping[str, int | tuple[int, ...]]
+    """Numbers of units by argument, at width 1."""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    adjustable: bool = False
+    """Whether a study may give the arguments in `widths`."""
+    classifier_std: float | None = None
+    """Standard deviation of the initial weights of the last layer; None: by its number of inputs."""
+
+
+def _cifar_resnet(depth: int, *stages: int) -> _Entry:
+    return _Entry(resnet, True, {"stages": stages}, fixed={"depth": depth}, classifier_std=0.01)
+
+
+_CATALOG = {
+    "small_cnn": _Entry(small_cnn, True, {"channels": (16, 32), "hidden": 64}, adjustable=True),
+    "mlp": _Entry(mlp, False, {"widths": (256, 256)}, adjustable=True),
+    "resnet20": _cifar_resnet(20, 16, 32, 64),
+    "resnet32": _cifar_resnet(32, 16, 32, 64),
+    "resnet56": _cifar_resnet(56, 16, 32, 64),
+    "resnet32_double": _cifar_resnet(32, 32, 64, 128),
+}
+
+
+def network_names() -> tuple[str, ...]:
+    """All names, in the order of the documentation."""
+    return tuple(_CATALOG)
+
+
+def check_network(name: str, arguments: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a network's name or arguments, each with how to mend it; empty when all is fine."""
+    if name not in _CATALOG:
+        known = network_names()
+        return [f"unknown network {name!r}; known: {', '.join(known)}.{did_you_mean(name, known)}"]
+    entry = _CATALOG[name]
+    known = tuple(entry.widths) if entry.adjustable else ()
+    faults = []
+    for key, value in arguments.items():
+        if key not in known:
+            takes = f"it takes: {', '.join(known)}" if known else "it takes none"
+            faults.append(f"network {name!r} has no argument {key!r}; {takes}.{did_you_mean(key, known)}")
+        elif isinstance(entry.widths[key], tuple):
+            if not isinstance(value, list | tuple) or not value or not all(map(_is_width, value)):
+                faults.append(f"network {name!r}: {key} must be a list of whole numbers from 1, not {value!r}")
+        elif not _is_width(value):
+            faults.append(f"network {name!r}: {key} must be a whole number from 1, not {value!r}")
+    return faults
+
+
+def check_input(name: str, input_shape: Shape) -> list[str]:
+    """Why a known network cannot work on inputs of this shape; empty when it can."""
+    if _CATALOG[name].images_only and len(input_shape) != 3:
+        return [f"network {name!r} needs images, and the inputs are {input_shape[0]} numbers each; use 'mlp'"]
+    return []
+
+
+def design_network(
+    name: str,
+    *,
+    input_shape: Shape,
+    num_outputs: int,
+    width: float = 1.0,
+    arguments: Mapping[str, Any] | None = None,
+) -> Architecture:
+    """The architecture of a named network.
+
+    Args:
+        input_shape: (C, H, W), or (D,) for tables.
+        width: Scales the number of units of every inner layer, rounded, at least 1.
+        arguments: As in a study, e.g. `{"widths": [64, 64]}`.
+
+    Raises:
+        ValueError: An unknown name, wrong arguments, inputs of the wrong kind or images that are too small.
+    """
+    arguments = arguments or {}
+    faults = check_network(name, arguments) or check_input(name, input_shape)
+    if not width > 0:
+        faults.append(f"width must be above 0, not {width}")
+    if faults:
+        raise ValueError("; ".join(faults))
+    entry = _CATALOG[name]
+    widths = {key: _scaled(arguments.get(key, value), width) for key, value in entry.widths.items()}
+    return entry.design(tuple(input_shape), num_outputs, **widths, **entry.fixed)
+
+
+def classifier_std(name: str) -> float | None:
+    """Standard deviation of the initial weights of a network's last layer; None: by its number of inputs."""
+    return _CATALOG[name].classifier_std
+
+
+def _is_width(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _scaled(units: Any, width: float) -> Any:
+    if isinstance(units, int):
+        return max(1, int(units * width + 0.5))
+    return [_scaled(count, width) for count in units]

@@ -1,0 +1,56 @@
+"""Batch normalisation folded into the layer before it: the same function in evaluation mode with fewer tensors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from methods.networks.architecture import Architecture, Node
+from methods.networks.graph import Network
+from methods.networks.restore import restore
+
+
+@torch.no_grad()
+def fold_batch_norm(network: Network) -> Network:
+    """A copy in which every batch normalisation that alone reads a convolution or linear layer is folded into it.
+
+    Computed in float64 and cast back, so that the function in evaluation mode stays the same up to rounding. Weights
+    that are zero stay exactly zero. The argument is left alone.
+    """
+    architecture = network.architecture
+    readers = architecture.num_readers()
+    layers = {node.name: node for node in architecture.nodes if node.op in ("conv2d", "linear")}
+    folded = {
+        node.inputs[0]: node
+        for node in architecture.nodes
+        if node.op == "batch_norm" and node.inputs[0] in layers and readers[node.inputs[0]] == 1
+    }
+    renamed = {norm.name: layer for layer, norm in folded.items()}
+    nodes: list[Node] = []
+    tensors: dict[str, Tensor] = {}
+    for node in architecture.nodes:
+        if node.name in renamed:
+            continue
+        nodes.append(replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs)))
+        if node.name in folded:
+            nodes[-1].settings["bias"] = True
+            weight, bias = _folded(network.nodes[node.name], network.nodes[folded[node.name].name])
+            tensors |= {f"nodes.{node.name}.weight": weight, f"nodes.{node.name}.bias": bias}
+        elif node.name in network.nodes:
+            state = network.nodes[node.name].state_dict()
+            tensors |= {f"nodes.{node.name}.{key}": value.clone() for key, value in state.items()}
+    return restore(Architecture(tuple(nodes), architecture.input_shape), tensors, like=network)
+
+
+def _folded(layer: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
+    assert isinstance(layer, nn.Conv2d | nn.Linear)
+    assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale_O = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    bias_O = torch.zeros_like(scale_O) if layer.bias is None else layer.bias.double()
+    weight = layer.weight.double() * scale_O.reshape(-1, *[1] * (layer.weight.dim() - 1))
+    bias_O = (bias_O - norm.running_mean.double()) * scale_O + norm.bias.double()
+    return weight.to(layer.weight.dtype), bias_O.to(layer.weight.dtype)

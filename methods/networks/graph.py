@@ -1,0 +1,191 @@
+"""The network itself: an `nn.Module` that runs an `Architecture`.
+
+Shapes: N = samples, C = channels, H, W = height and width, D = features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.networks.architecture import Architecture, Node, Shape
+from methods.networks.sites import Keep, Site, keep_by_site, sites_of
+
+__all__ = ["Architecture", "Keep", "Network", "Node", "Select", "Site", "SiteRun"]
+
+
+@dataclass(frozen=True)
+class SiteRun:
+    """What `Network.run` saw."""
+
+    logits: Tensor
+    activations: dict[str, Tensor]
+    """Output of each site by name, (N, C, H, W) or (N, D); empty unless asked for."""
+
+
+class Select(nn.Module):
+    """Picks channels by index; index -1 gives a channel of zeros. `num_axes` counts those of one sample."""
+
+    index: Tensor
+    absent: Tensor
+
+    def __init__(self, indices: list[int], *, num_axes: int) -> None:
+        super().__init__()
+        index = torch.tensor(indices)
+        self.has_zeros = bool((index < 0).any())
+        # Not persistent: they follow from the architecture, and move with the network to its device.
+        self.register_buffer("index", index.clamp(min=0), persistent=False)
+        self.register_buffer("absent", (index < 0).reshape(-1, *[1] * (num_axes - 1)), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        picked = x.index_select(1, self.index)
+        # Filled, not multiplied: a zero channel stays zero even where the channel it was read from is not finite.
+        return picked.masked_fill(self.absent, 0.0) if self.has_zeros else picked
+
+
+class Network(nn.Module):
+    """Computes logits (N, num_outputs) from float inputs (N, C, H, W) or (N, D).
+
+    All weights of a new network are zero (scales of batch normalisation one): `methods.networks.build` initialises,
+    `load_state_dict` restores. Parameters come in the order of the nodes and are named `nodes.<node>.<tensor>`.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.sites: tuple[Site, ...] = sites_of(architecture)
+        self.nodes = nn.ModuleDict()
+        functions = {}
+        for node in architecture.nodes[1:]:
+            made = _make(node, architecture.shapes[node.inputs[0]])
+            functions[node.name] = made
+            if isinstance(made, nn.Module):
+                if hasattr(self.nodes, node.name):
+                    raise ValueError(f"node {node.name!r}: the name is taken by nn.ModuleDict; choose another")
+                self.nodes[node.name] = made
+        self._steps = _compile(architecture, functions)
+
+    def forward(self, x: Tensor) -> Tensor:
+        values: list[Tensor | None] = [x] * (len(self._steps) + 1)
+        target = 0
+        for function, sources, target, spent in self._steps:
+            values[target] = function(*[values[source] for source in sources])
+            for source in spent:
+                values[source] = None
+        logits = values[target]
+        assert logits is not None
+        return logits
+
+    def run(self, x: Tensor, *, keep: Keep | None = None, record: bool = False) -> SiteRun:
+        """Compute logits while recording or masking sites; gradients flow through both.
+
+        Args:
+            x: As for `forward`.
+            keep: Units that stay; the output of every other unit is set to zero.
+            record: Return the outputs of the sites, after masking.
+
+        Raises:
+            ValueError: `keep` does not fit the sites.
+        """
+        kept = {} if keep is None else keep_by_site(self.sites, keep)
+        site_names = {site.name for site in self.sites}
+        values: list[Tensor | None] = [x] * (len(self._steps) + 1)
+        activations: dict[str, Tensor] = {}
+        target = 0
+        for node, (function, sources, target, spent) in zip(self.architecture.nodes[1:], self._steps, strict=True):
+            value = function(*[values[source] for source in sources])
+            if node.name in kept:
+                mask = kept[node.name].to(value.device).reshape(-1, *[1] * (value.dim() - 2))
+                value = value.masked_fill(~mask, 0.0)
+            if record and node.name in site_names:
+                activations[node.name] = value
+            values[target] = value
+            for source in spent:
+                values[source] = None
+        logits = values[target]
+        assert logits is not None
+        return SiteRun(logits, activations)
+
+
+_Step = tuple[Callable[..., Tensor], tuple[int, ...], int, tuple[int, ...]]
+"""A callable, the places of its inputs, the place of its output, the places that nobody reads afterwards."""
+
+
+def _compile(architecture: Architecture, functions: dict[str, Callable[..., Tensor]]) -> list[_Step]:
+    place = {node.name: position for position, node in enumerate(architecture.nodes)}
+    last_reader = {name: node.name for node in architecture.nodes for name in node.inputs}
+    steps: list[_Step] = []
+    for node in architecture.nodes[1:]:
+        spent = tuple(place[name] for name in dict.fromkeys(node.inputs) if last_reader[name] == node.name)
+        steps.append((functions[node.name], tuple(place[name] for name in node.inputs), place[node.name], spent))
+    return steps
+
+
+def _make(node: Node, shape: Shape) -> Callable[..., Tensor]:
+    """The callable of a node, whose first input has this shape. Module-level functions only: networks get pickled."""
+    settings = node.settings
+    if node.op == "conv2d":
+        channels, outputs = settings["in_channels"], settings["out_channels"]
+        kernel, stride, padding = (node.pair(key) for key in ("kernel_size", "stride", "padding"))
+        groups, bias = settings["groups"], settings["bias"]
+        return _zeroed(nn.Conv2d(channels, outputs, kernel, stride, padding, 1, groups, bias, device="meta"))
+    if node.op == "linear":
+        bias = settings["bias"]
+        return _zeroed(nn.Linear(settings["in_features"], settings["out_features"], bias, device="meta"))
+    if node.op == "batch_norm":
+        kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
+        return kind(settings["features"], eps=settings["eps"], momentum=settings["momentum"])
+    if node.op == "select":
+        return Select(settings["indices"], num_axes=len(shape))
+    if node.op in ("max_pool", "avg_pool"):
+        kernel, stride, padding = (node.pair(key) for key in ("kernel_size", "stride", "padding"))
+        pool = _max_pool if node.op == "max_pool" else _avg_pool
+        return partial(pool, kernel=kernel, stride=stride, padding=padding)
+    plain: dict[str, Callable[..., Tensor]] = {
+        "relu": F.relu,
+        "add": _add,
+        "concat": _concat,
+        "global_avg_pool": _global_avg_pool,
+        "flatten": _flatten,
+    }
+    return plain[node.op]
+
+
+def _zeroed(module: nn.Module) -> nn.Module:
+    # Made on the meta device, because PyTorch's own initialisation would draw from the global generator.
+    module.to_empty(device="cpu")
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
+
+
+def _add(*summands: Tensor) -> Tensor:
+    total = summands[0] + summands[1]
+    for summand in summands[2:]:
+        total = total + summand
+    return total
+
+
+def _concat(*parts: Tensor) -> Tensor:
+    return torch.cat(parts, dim=1)
+
+
+def _global_avg_pool(x: Tensor) -> Tensor:
+    return x.mean(dim=(2, 3))
+
+
+def _flatten(x: Tensor) -> Tensor:
+    return x.flatten(1)
+
+
+def _max_pool(x: Tensor, *, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+    return F.max_pool2d(x, kernel, stride, padding)
+
+
+def _avg_pool(x: Tensor, *, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+    return F.avg_pool2d(x, kernel, stride, padding)

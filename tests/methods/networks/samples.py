@@ -1,0 +1,206 @@
+"""Networks for tests: those of the catalog in small, hand-built graphs, and graphs drawn by chance."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+
+from methods.networks.architecture import Architecture, Node
+from methods.networks.build import build_network, initialise
+from methods.networks.catalog import network_names
+from methods.networks.graph import Network
+
+
+def conv(name: str, source: str, channels: tuple[int, int], **settings: object) -> Node:
+    """A same-size 3x3 convolution, unless told otherwise."""
+    plain: dict[str, object] = {"kernel_size": 3, "padding": 1, "bias": False}
+    return Node(name, "conv2d", (source,), plain | {"in_channels": channels[0], "out_channels": channels[1]} | settings)
+
+
+def norm(name: str, source: str, features: int) -> Node:
+    return Node(name, "batch_norm", (source,), {"features": features})
+
+
+def linear(name: str, source: str, features: tuple[int, int]) -> Node:
+    return Node(name, "linear", (source,), {"in_features": features[0], "out_features": features[1]})
+
+
+def relu(name: str, source: str) -> Node:
+    return Node(name, "relu", (source,))
+
+
+def inception() -> Architecture:
+    """Two branches and a pooled one, concatenated, then flattened."""
+    nodes = (
+        Node("input", "input"),
+        conv("c1", "input", (2, 6)),
+        norm("n1", "c1", 6),
+        relu("r1", "n1"),
+        conv("left", "r1", (6, 4), kernel_size=[1, 3], padding=[0, 1], bias=True),
+        relu("left_relu", "left"),
+        conv("right", "r1", (6, 5), kernel_size=1, padding=0),
+        norm("right_norm", "right", 5),
+        relu("right_relu", "right_norm"),
+        Node("pooled", "avg_pool", ("r1",), {"kernel_size": 3, "stride": 1, "padding": 1}),
+        Node("joined", "concat", ("left_relu", "pooled", "right_relu")),
+        Node("shrunk", "max_pool", ("joined",), {"kernel_size": 3, "stride": 2, "padding": 1}),
+        Node("flat", "flatten", ("shrunk",)),
+        linear("hidden", "flat", (15 * 9, 7)),
+        norm("hidden_norm", "hidden", 7),
+        relu("hidden_relu", "hidden_norm"),
+        linear("out", "hidden_relu", (7, 5)),
+    )
+    return Architecture(nodes, (2, 6, 6))
+
+
+def mobile() -> Architecture:
+    """An inverted residual with a depthwise convolution, and a linear bottleneck without ReLU."""
+    nodes = (
+        Node("input", "input"),
+        conv("c1", "input", (3, 5)),
+        norm("n1", "c1", 5),
+        conv("expand", "n1", (5, 8), kernel_size=1, padding=0),
+        norm("expand_norm", "expand", 8),
+        relu("expand_relu", "expand_norm"),
+        conv("depth", "expand_relu", (8, 8), groups=8),
+        norm("depth_norm", "depth", 8),
+        relu("depth_relu", "depth_norm"),
+        conv("project", "depth_relu", (8, 5), kernel_size=1, padding=0),
+        norm("project_norm", "project", 5),
+        Node("sum", "add", ("n1", "project_norm")),
+        conv("wide", "sum", (5, 6), kernel_size=1, padding=0, bias=True),
+        relu("wide_relu", "wide"),
+        conv("shrink", "wide_relu", (6, 6), groups=6, stride=2, bias=True),
+        relu("shrink_relu", "shrink"),
+        Node("pool", "global_avg_pool", ("shrink_relu",)),
+        linear("out", "pool", (6, 4)),
+    )
+    return Architecture(nodes, (3, 6, 6))
+
+
+def preactivated() -> Architecture:
+    """Normalisation after a concatenation that skips ReLUs, a select, and two ReLUs of one node."""
+    nodes = (
+        Node("input", "input"),
+        conv("c1", "input", (1, 4), bias=True),
+        relu("r1", "c1"),
+        norm("n2", "r1", 4),
+        relu("r2", "n2"),
+        conv("c2", "r2", (4, 3)),
+        Node("grown", "concat", ("r1", "c2")),
+        norm("n3", "grown", 7),
+        relu("r3", "n3"),
+        relu("r3_again", "grown"),
+        Node("both", "add", ("r3", "r3_again", "grown")),
+        Node("some", "select", ("both",), {"indices": [6, -1, 0, 2, 2]}),
+        Node("shrunk", "avg_pool", ("some",), {"kernel_size": 2, "stride": 2}),
+        conv("c4", "shrunk", (5, 3), stride=2),
+        relu("r4", "c4"),
+        Node("flat", "flatten", ("r4",)),
+        linear("out", "flat", (12, 3)),
+    )
+    return Architecture(nodes, (1, 8, 8))
+
+
+HAND_BUILT = {"inception": inception, "mobile": mobile, "preactivated": preactivated}
+
+
+def drawn_by_chance(seed: int) -> Architecture:
+    """A graph of 6 to 16 layers of any op, each reading what was made before."""
+    draw = random.Random(seed)
+    nodes = [Node("input", "input")]
+    shapes: dict[str, tuple[int, ...]] = {"input": (draw.randint(1, 3), 6, 6)}
+    input_shape = shapes["input"]
+
+    def put(node: Node, shape: tuple[int, ...]) -> None:
+        nodes.append(node)
+        shapes[node.name] = shape
+
+    for number in range(draw.randint(6, 16)):
+        name = f"v{number}"
+        source = draw.choice(list(shapes)[-4:])
+        channels, height, width = shapes[source]
+        kind = draw.choice(
+            ["conv2d", "conv2d", "depthwise", "batch_norm", "relu", "relu", "add", "concat", "pool", "select"]
+        )
+        peers = [other for other, shape in shapes.items() if shape[1:] == (height, width)]
+        if kind == "conv2d":
+            stride = draw.choice([1, 1, 1, 2])
+            outputs, bias = draw.randint(1, 5), draw.random() < 0.5
+            shape = (outputs, (height - 1) // stride + 1, (width - 1) // stride + 1)
+            put(conv(name, source, (channels, outputs), stride=stride, bias=bias), shape)
+        elif kind == "depthwise":
+            put(conv(name, source, (channels, channels), groups=channels, bias=draw.random() < 0.5), shapes[source])
+        elif kind == "batch_norm":
+            put(norm(name, source, channels), shapes[source])
+        elif kind == "relu":
+            put(relu(name, source), shapes[source])
+        elif kind == "add":
+            same = [other for other in peers if shapes[other] == shapes[source]]
+            put(Node(name, "add", (source, draw.choice(same))), shapes[source])
+        elif kind == "concat":
+            other = draw.choice(peers)
+            put(Node(name, "concat", (source, other)), (channels + shapes[other][0], height, width))
+        elif kind == "pool" and height > 2:
+            settings = {"kernel_size": 3, "stride": 2, "padding": 1}
+            shape = (channels, (height - 1) // 2 + 1, (width - 1) // 2 + 1)
+            put(Node(name, draw.choice(["max_pool", "avg_pool"]), (source,), settings), shape)
+        elif kind == "select":
+            indices = [draw.randint(-1, channels - 1) for _ in range(draw.randint(1, 5))]
+            put(Node(name, "select", (source,), {"indices": indices}), (len(indices), height, width))
+    read = {name for node in nodes for name in node.inputs}
+    ends = [name for name in shapes if name not in read]
+    features = 0
+    flat = []
+    for end in ends:
+        op = draw.choice(["flatten", "global_avg_pool"])
+        nodes.append(Node(f"{end}_flat", op, (end,)))
+        channels, height, width = shapes[end]
+        features += channels * (height * width if op == "flatten" else 1)
+        flat.append(f"{end}_flat")
+    if len(flat) > 1:
+        nodes.append(Node("joined", "concat", tuple(flat)))
+    nodes += [linear("hidden", nodes[-1].name, (features, 4)), relu("hidden_relu", "hidden")]
+    nodes.append(linear("out", "hidden_relu", (4, 3)))
+    return Architecture(tuple(nodes), input_shape)
+
+
+def disturbed(network: Network, seed: int) -> Network:
+    """The network with random statistics, scales and biases, as after training."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if name.endswith("running_var"):
+                tensor.uniform_(0.5, 2.0, generator=generator)
+            elif not name.endswith("num_batches_tracked") and tensor.dim() == 1:
+                tensor.normal_(0.5 if "norm" in name and name.endswith("weight") else 0.0, 0.5, generator=generator)
+    return network
+
+
+def sample_network(name: str, *, seed: int = 0) -> Network:
+    """A disturbed network in evaluation mode: a small one of the catalog, a hand-built one, or `chance<seed>`."""
+    if name in network_names():
+        shape = (1, 8, 8) if name.startswith(("small", "resnet")) else (6,)
+        network = build_network(name, input_shape=shape, num_outputs=5, width=0.25, seed=seed)
+    else:
+        architecture = drawn_by_chance(int(name[6:])) if name.startswith("chance") else HAND_BUILT[name]()
+        network = Network(architecture)
+    initialise(network, seed=seed)  # without the tiny classifier weights of the residual networks
+    return disturbed(network, seed).eval()
+
+
+def random_inputs(network: Network, *, seed: int, samples: int = 3, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(samples, *network.architecture.input_shape, generator=generator).to(dtype)
+
+
+def random_keep(network: Network, *, seed: int) -> dict[str, torch.Tensor]:
+    """For each site a random share of its units, sometimes none, sometimes all, sometimes the site left out."""
+    generator = torch.Generator().manual_seed(seed)
+    keep = {}
+    for site in network.sites:
+        share = torch.rand((), generator=generator).item() * 1.6 - 0.3
+        if torch.rand((), generator=generator).item() > 0.05:
+            keep[site.name] = torch.rand(site.units, generator=generator) < share
+    return keep

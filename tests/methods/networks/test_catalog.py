@@ -1,0 +1,104 @@
+"""What the catalog promises: names and arguments are checked without torch, sizes are those of the papers."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from methods.networks.architecture import Architecture
+from methods.networks.catalog import check_input, check_network, design_network, network_names
+
+
+def test_catalog_loads_no_torch() -> None:
+    code = "import sys, methods.networks.catalog; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def sizes(architecture: Architecture) -> tuple[int, int, int, int]:
+    """Weights of convolutions and linear layers, other parameters, statistics, multiply-accumulates."""
+    weights = others = statistics = macs = 0
+    for node in architecture.nodes:
+        settings = node.settings
+        if node.op in ("conv2d", "linear"):
+            outputs = settings["out_channels" if node.op == "conv2d" else "out_features"]
+            reads = settings["in_features"] if node.op == "linear" else settings["in_channels"] // settings["groups"]
+            reads *= math.prod(node.pair("kernel_size")) if node.op == "conv2d" else 1
+            weights += outputs * reads
+            others += outputs * settings["bias"]
+            macs += math.prod(architecture.shapes[node.name]) * reads
+        elif node.op == "batch_norm":
+            others += 2 * settings["features"]
+            statistics += 2 * settings["features"]
+    return weights, others, statistics, macs
+
+
+@pytest.mark.parametrize(
+    ("classes", "size", "weights", "others", "million_macs"),
+    [(10, 32, 1_855_584, 4_938, 275.6), (100, 32, 1_867_104, 5_028, 275.6), (200, 64, 1_879_904, 5_128, 1102.5)],
+)
+def test_doubled_resnet32_has_the_sizes_of_the_hypersparse_authors(
+    classes: int, size: int, weights: int, others: int, million_macs: float
+) -> None:
+    found = sizes(design_network("resnet32_double", input_shape=(3, size, size), num_outputs=classes))
+    assert found[:3] == (weights, others, 4_928)
+    assert round(found[3] / 1e6, 1) == million_macs
+
+
+def test_resnets_have_their_depth() -> None:
+    for name, depth in [("resnet20", 20), ("resnet32", 32), ("resnet56", 56)]:
+        nodes = design_network(name, input_shape=(3, 32, 32), num_outputs=10).nodes
+        layers = [node for node in nodes if node.op in ("conv2d", "linear") and "shortcut" not in node.name]
+        assert len(layers) == depth
+        assert sum("shortcut" in node.name and node.op == "conv2d" for node in nodes) == 2
+
+
+@pytest.mark.parametrize("name", network_names())
+def test_width_scales_every_inner_layer_and_never_to_nothing(name: str) -> None:
+    def outputs(width: float) -> list[Any]:
+        nodes = design_network(name, input_shape=(1, 8, 8), num_outputs=3, width=width).nodes
+        return [node.settings.get("out_channels", node.settings.get("out_features", 0)) for node in nodes[:-1]]
+
+    full = outputs(1.0)
+    assert outputs(0.5) == [count // 2 for count in full]
+    assert outputs(1e-9) == [min(count, 1) for count in full]
+    assert outputs(2.0) == [2 * count for count in full]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("resnet21", {}, "unknown network 'resnet21'; known: small_cnn, mlp, resnet20"),
+        ("resnet20", {"depth": 8}, "network 'resnet20' has no argument 'depth'; it takes none."),
+        ("mlp", {"width": [3]}, "network 'mlp' has no argument 'width'; it takes: widths. Did you mean 'widths'?"),
+        ("mlp", {"widths": []}, "network 'mlp': widths must be a list of whole numbers from 1, not []"),
+        ("mlp", {"widths": [8, 0]}, "widths must be a list of whole numbers from 1, not [8, 0]"),
+        ("mlp", {"widths": 8}, "widths must be a list of whole numbers from 1, not 8"),
+        ("small_cnn", {"hidden": True}, "hidden must be a whole number from 1, not True"),
+    ],
+)
+def test_wrong_names_and_arguments_say_how_to_mend_them(name: str, arguments: dict[str, Any], message: str) -> None:
+    (fault,) = check_network(name, arguments)
+    assert message in fault
+    with pytest.raises(ValueError, match="network"):
+        design_network(name, input_shape=(1, 8, 8), num_outputs=2, arguments=arguments)
+
+
+def test_all_faults_are_shown_at_once() -> None:
+    assert len(check_network("small_cnn", {"hidden": 0, "channels": "many", "depth": 3})) == 3
+    assert check_network("small_cnn", {"hidden": 8, "channels": [4, 4, 4]}) == []
+
+
+def test_convolutional_networks_refuse_tables_and_tiny_images() -> None:
+    (fault,) = check_input("resnet20", (4,))
+    assert fault == "network 'resnet20' needs images, and the inputs are 4 numbers each; use 'mlp'"
+    assert check_input("mlp", (4,)) == []
+    with pytest.raises(ValueError, match="needs images"):
+        design_network("small_cnn", input_shape=(4,), num_outputs=2)
+    with pytest.raises(ValueError, match=r"'pool2' \(max_pool\): images of height 1 are too small for a window of 2"):
+        design_network("small_cnn", input_shape=(1, 3, 3), num_outputs=2)
+    with pytest.raises(ValueError, match="width must be above 0"):
+        design_network("mlp", input_shape=(4,), num_outputs=2, width=0.0)
