@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from methods.data.statistics import channel_means, measure_normalization
+
+
+def test_images_are_measured_per_channel_on_the_unit_scale() -> None:
+    inputs = np.random.default_rng(0).integers(0, 256, (5000, 3, 4, 2), dtype=np.uint8)
+    measured = measure_normalization(inputs)
+    unit = inputs / 255
+    assert measured.mean == pytest.approx(unit.mean((0, 2, 3)), rel=1e-12)
+    assert measured.std == pytest.approx(unit.std((0, 2, 3)), rel=1e-12)
+    assert channel_means(inputs) == pytest.approx(measured.mean)
+
+
+def test_tables_are_measured_per_feature_and_a_constant_one_stays_finite() -> None:
+    inputs = np.array([[1.0, 7.0], [3.0, 7.0]], dtype=np.float32)
+    measured = measure_normalization(inputs)
+    assert measured.mean == (2.0, 7.0)
+    assert measured.std == (1.0, 1.0)
