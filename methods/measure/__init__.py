@@ -1,0 +1,28 @@
+"""The one ruler: every network, whatever method it comes from, is measured by these functions."""
+
+from methods.measure.compute import count_macs
+from methods.measure.grade import LATENCY_BATCH_SIZES, Grades, grade, reference_sizes
+from methods.measure.latency import Latency, latency_ms
+from methods.measure.predict import evaluation_mode, predict
+from methods.measure.quality import Quality, classification_quality, confusion, quality, regression_quality
+from methods.measure.sizes import count_nonzeros, count_parameters, stored_bytes
+
+__all__ = [
+    "LATENCY_BATCH_SIZES",
+    "Grades",
+    "Latency",
+    "Quality",
+    "classification_quality",
+    "confusion",
+    "count_macs",
+    "count_nonzeros",
+    "count_parameters",
+    "evaluation_mode",
+    "grade",
+    "latency_ms",
+    "predict",
+    "quality",
+    "reference_sizes",
+    "regression_quality",
+    "stored_bytes",
+]

@@ -1,0 +1,80 @@
+"""The one ruler held against a delivered network: every figure is of what a user would deploy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from methods.artefact import decode, encode
+from methods.contract import Task
+from methods.measure.compute import count_macs
+from methods.measure.latency import latency_ms
+from methods.measure.quality import quality
+from methods.measure.sizes import count_nonzeros, count_parameters
+from methods.networks.graph import Network
+from methods.surgery import deploy
+
+LATENCY_BATCH_SIZES = (1, 256)
+
+
+@dataclass(frozen=True)
+class Grades:
+    """All figures of one deployed network."""
+
+    validation: Mapping[str, float]
+    """Classification: `accuracy`, `macro_precision`, `macro_recall`, `macro_f1`. Regression: `r2`, `mse`."""
+    per_class: Mapping[str, Mapping[str, float]]
+    """Class name -> `precision`, `recall`, `f1` on validation; empty for regression."""
+    parameters: int
+    nonzeros: int
+    stored_bytes: int
+    """Length of `artefact`."""
+    macs: int
+    """Of one sample, dense execution."""
+    latency_ms: Mapping[str, float]
+    """Batch size -> median milliseconds of a forward pass on the task's device; empty when not measured."""
+    artefact: bytes
+    deployed: Network
+    """The network read back from `artefact`, on the task's device."""
+
+
+def grade(network: Network, task: Task, *, latency: bool = True) -> Grades:
+    """Deploy a network, store it, read it back, and measure what came back on the task's validation split.
+
+    The given network is not changed. Blocks for the evaluation and, with `latency`, for about 0.3 s per batch size.
+
+    Raises:
+        TrainingDiverged: Some outputs are not finite.
+    """
+    artefact = encode(deploy(network))
+    deployed = decode(artefact)
+    sizes = _sizes(deployed, artefact)
+    deployed = deployed.to(task.device)
+    measured = quality(deployed, task.validation, task)
+    milliseconds = {
+        str(size): latency_ms(deployed, task.info.input_shape, size, device=task.device).median_ms
+        for size in (LATENCY_BATCH_SIZES if latency else ())
+    }
+    return Grades(
+        validation=measured.values,
+        per_class=measured.per_class,
+        **sizes,
+        latency_ms=milliseconds,
+        artefact=artefact,
+        deployed=deployed,
+    )
+
+
+def reference_sizes(network: Network) -> dict[str, int]:
+    """`parameters`, `nonzeros`, `stored_bytes` and `macs` of the fresh dense network through the same export."""
+    artefact = encode(deploy(network))
+    return _sizes(decode(artefact), artefact)
+
+
+def _sizes(deployed: Network, artefact: bytes) -> dict[str, int]:
+    return {
+        "parameters": count_parameters(deployed),
+        "nonzeros": count_nonzeros(deployed),
+        "stored_bytes": len(artefact),
+        "macs": count_macs(deployed, deployed.architecture.input_shape),
+    }
