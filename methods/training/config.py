@@ -1,0 +1,29 @@
+"""How a network is trained, as data: the fields every method shares. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from methods.config import MethodConfig, Range
+
+
+class TrainingConfig(MethodConfig):
+    """SGD with momentum and a step schedule: the recipe of the CIFAR residual networks."""
+
+    learning_rate: Annotated[float, Field(gt=0), Range(0.01, 0.9, "log")] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0), Range(1e-5, 1e-3, "log")] = 1e-4
+    """On every parameter, biases and normalisation included."""
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.75)
+    """Where the rate drops, as shares of a schedule, in ascending order."""
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """What the rate is multiplied by at each milestone."""
+
+    @field_validator("milestones")
+    @classmethod
+    def _ascending(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if list(value) != sorted(set(value)):
+            raise ValueError(f"milestones {list(value)} must ascend, each a share of the schedule between 0 and 1")
+        return value

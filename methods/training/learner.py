@@ -1,0 +1,95 @@
+"""A network in training, as one state that can be stored and gone on from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from methods.networks.graph import Network
+
+
+class Learner:
+    """A network in training: its weights, SGD momentum, random generator, and the number of finished epochs.
+
+    `momentum` holds one buffer per entry of `parameters`; changes in place take effect.
+
+    Args:
+        network: Trained in place. The weights of an image network are laid out channels-last.
+        seed: Seeds order and augmentation, together with `first_epoch`, so that the phases of a run differ.
+        first_epoch: Epochs of earlier phases of the run.
+        keep_gradients: Zero the gradients in place before each step instead of freeing them, for a hook that holds
+            views of them.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        momentum: float,
+        weight_decay: float,
+        seed: int,
+        first_epoch: int = 0,
+        keep_gradients: bool = False,
+    ) -> None:
+        # Concerns four-dimensional weights alone; torch's annotations leave this form of `to` out.
+        self.network: Network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        # Empty buffers from the start: a first step then needs no case of its own, here or in a stored state.
+        self.momentum = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
+        self.generator = torch.Generator(device=self.parameters[0].device)
+        self.generator.manual_seed((seed * 1_000_003 + first_epoch) % 2**63)
+        self.epoch = first_epoch
+        self.keep_gradients = keep_gradients
+        self._momentum_share = momentum
+        self._weight_decay = weight_decay
+
+    def forget_gradients(self) -> None:
+        """Make the next backward pass start from zero."""
+        for parameter in self.parameters:
+            if self.keep_gradients and parameter.grad is not None:
+                parameter.grad.zero_()
+            else:
+                parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Change the weights along their gradients: v <- momentum * v + (g + weight_decay * w), w <- w - rate * v."""
+        ready = [index for index, parameter in enumerate(self.parameters) if parameter.grad is not None]
+        # The kernel of torch.optim.SGD(fused=True) without the class around it, which would import the compiler into
+        # every worker (300 modules, seconds) and whose book-keeping costs more than the step of a small network.
+        torch._fused_sgd_(
+            [self.parameters[index] for index in ready],
+            [gradient for parameter in self.parameters if (gradient := parameter.grad) is not None],
+            [self.momentum[index] for index in ready],
+            weight_decay=self._weight_decay,
+            momentum=self._momentum_share,
+            lr=learning_rate,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+            is_first_step=False,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of all that the further training depends on, fit for `checkpoints.pack`."""
+        return {
+            "network": {name: value.detach().clone() for name, value in self.network.state_dict().items()},
+            "momentum": [buffer.clone() for buffer in self.momentum],
+            "generator": self.generator.get_state(),
+            "epoch": self.epoch,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of the same network, as if never stopped.
+
+        Raises:
+            RuntimeError: The state is of another architecture.
+        """
+        self.network.load_state_dict(state["network"])
+        # Copied into place: the fused step needs momentum laid out in memory exactly like its weights.
+        for buffer, stored in zip(self.momentum, state["momentum"], strict=True):
+            buffer.copy_(stored)
+        self.generator.set_state(state["generator"])
+        self.epoch = int(state["epoch"])

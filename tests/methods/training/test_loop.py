@@ -1,0 +1,231 @@
+"""Steps, statistics and evaluation. What belongs to whole schedules is in test_train.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import r2_score
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from methods.contract import Split, TrainingDiverged
+from methods.data.normalise import normalise
+from methods.networks.graph import Network
+from methods.tasks import PreparedTask
+from methods.training.batches import train_batches
+from methods.training.loop import Learner, evaluate, train_epoch
+from tests.methods.small_tasks import a_task
+
+
+def _learner(task: PreparedTask, **fields: Any) -> Learner:
+    return Learner(task.network(), **({"momentum": 0.9, "weight_decay": 1e-3, "seed": 0} | fields))
+
+
+@pytest.fixture(scope="module")
+def digits() -> PreparedTask:
+    return a_task("digits", "small_cnn", epochs=2, fraction=0.2, augmentation="crop_flip")
+
+
+@pytest.fixture(scope="module")
+def iris() -> PreparedTask:
+    return a_task("iris", "mlp", widths=[16, 16], epochs=2, batch_size=16)
+
+
+def _network_input(task: PreparedTask, split: Split) -> Tensor:
+    return normalise(split.inputs, task.normalization)
+
+
+def test_steps_are_those_of_a_plain_loop_written_out_in_full(digits: PreparedTask) -> None:
+    task = replace(digits, precision="float32")
+    learner = _learner(task)
+    stats = train_epoch(learner, task, learning_rate=0.05)
+
+    plain = task.network().train()
+    velocity = [torch.zeros_like(parameter) for parameter in plain.parameters()]
+    losses, right, samples = 0.0, 0, 0
+    for inputs, targets in train_batches(
+        task.train,
+        batch_size=task.batch_size,
+        normalization=task.normalization,
+        augmentation="crop_flip",
+        generator=_learner(task).generator,
+    ):
+        logits = plain(inputs.contiguous())
+        loss = F.cross_entropy(logits, targets)
+        gradients = torch.autograd.grad(loss, list(plain.parameters()))
+        with torch.no_grad():
+            for parameter, gradient, moving in zip(plain.parameters(), gradients, velocity, strict=True):
+                moving.mul_(0.9).add_(gradient + 1e-3 * parameter)
+                parameter.sub_(0.05 * moving)
+        losses += float(loss.detach()) * len(targets)
+        right += int((logits.argmax(dim=1) == targets).sum())
+        samples += len(targets)
+
+    for one, other in zip(learner.network.parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=2e-4)
+    assert stats.samples == samples
+    assert stats.loss == pytest.approx(losses / samples, rel=1e-4)
+    assert stats.accuracy == pytest.approx(right / samples, abs=2 / samples)
+
+
+def test_statistics_of_an_epoch_are_exact_with_an_uneven_last_batch(iris: PreparedTask) -> None:
+    assert len(iris.train) % iris.batch_size > 1
+    learner = _learner(iris)
+    stats = train_epoch(learner, iris, learning_rate=0.0)
+    logits = learner.network(_network_input(iris, iris.train))
+    assert stats.samples == len(iris.train)
+    assert stats.loss == pytest.approx(float(F.cross_entropy(logits, iris.train.targets).detach()), rel=1e-5)
+    assert stats.accuracy == float((logits.argmax(dim=1) == iris.train.targets).double().mean())
+    assert learner.epoch == 1
+
+
+def test_accuracy_is_exact_with_an_uneven_last_batch(digits: PreparedTask) -> None:
+    task = replace(digits, precision="float32", batch_size=300)
+    network = task.network().eval()
+    many = Split(task.train.inputs[:301], task.train.targets[:301])
+    predicted = network(_network_input(task, many)).argmax(dim=1)
+    assert evaluate(network, many, task) == float((predicted == many.targets).double().mean())
+
+
+def test_regression_is_scored_by_r2() -> None:
+    task = a_task("diabetes", "mlp", epochs=1)
+    network = task.network()
+    predicted = network(_network_input(task, task.validation)).squeeze(1).detach()
+    expected = r2_score(task.validation.targets.numpy(), predicted.numpy())
+    assert evaluate(network, task.validation, task) == pytest.approx(expected, rel=1e-4)
+
+
+def test_evaluation_changes_neither_mode_nor_weights_nor_statistics(digits: PreparedTask) -> None:
+    network = digits.network().train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    evaluate(network, digits.validation, digits)
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_augmented_evaluation_depends_on_its_generator_and_needs_one(digits: PreparedTask) -> None:
+    learner = _learner(digits)
+    train_epoch(learner, digits, learning_rate=0.05)
+
+    def score(seed: int) -> float:
+        generator = torch.Generator().manual_seed(seed)
+        return evaluate(learner.network, digits.train, digits, augmented=True, generator=generator)
+
+    assert score(1) == score(1)
+    assert len({score(seed) for seed in range(4)}) > 1
+    with pytest.raises(ValueError, match="generator"):
+        evaluate(learner.network, digits.train, digits, augmented=True)
+
+
+def test_a_loss_that_is_not_finite_is_reported_with_its_epoch(iris: PreparedTask) -> None:
+    learner = _learner(iris, first_epoch=7)
+    with pytest.raises(TrainingDiverged, match=r"epoch 7: .* learning rate 1e\+30"):
+        train_epoch(learner, iris, learning_rate=1e30)
+
+
+def test_hooks_see_every_step_between_backward_and_the_change_of_weights(iris: PreparedTask) -> None:
+    learner = _learner(iris)
+    seen: list[tuple[str, float]] = []
+
+    def hook(moment: str) -> Any:
+        def record(network: Network) -> None:
+            first = next(network.parameters())
+            assert first.grad is not None
+            seen.append((moment, float(first.detach().sum())))
+
+        return record
+
+    train_epoch(learner, iris, learning_rate=0.1, after_backward=hook("backward"), after_step=hook("step"))
+    steps = -(-len(iris.train) // iris.batch_size)
+    assert [moment for moment, _ in seen] == ["backward", "step"] * steps
+    before, after = seen[::2], seen[1::2]
+    assert all(one[1] != other[1] for one, other in zip(before, after, strict=True))
+    assert [value for _, value in before[1:]] == [value for _, value in after[:-1]]
+
+
+def test_a_method_s_own_loss_is_given_float32_logits(digits: PreparedTask) -> None:
+    types = set()
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        types.add(logits.dtype)
+        return 2 * F.cross_entropy(logits, targets)
+
+    task = replace(digits, precision="bfloat16")
+    doubled = train_epoch(_learner(task), task, learning_rate=0.0, loss=loss)
+    assert doubled.loss == pytest.approx(2 * train_epoch(_learner(task), task, learning_rate=0.0).loss, rel=1e-6)
+    assert types == {torch.float32}
+
+
+def test_kept_gradients_stay_in_the_memory_a_hook_holds(iris: PreparedTask) -> None:
+    learner = _learner(iris, keep_gradients=True)
+    train_epoch(learner, iris, learning_rate=0.01)
+    held = [parameter.grad for parameter in learner.parameters]
+    train_epoch(learner, iris, learning_rate=0.01)
+    assert None not in held
+    assert all(parameter.grad is gradient for parameter, gradient in zip(learner.parameters, held, strict=True))
+
+
+def test_training_draws_nothing_from_the_global_generator(digits: PreparedTask) -> None:
+    before = torch.get_rng_state()
+    train_epoch(_learner(digits), digits, learning_rate=0.01)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class _CountReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts how often a value leaves the device for the host."""
+
+    reads = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        self.reads += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _counted() -> Iterator[_CountReads]:
+    with _CountReads() as counter:  # type: ignore[no-untyped-call]
+        yield counter
+
+
+def test_the_host_reads_no_value_inside_an_epoch(digits: PreparedTask) -> None:
+    reads = []
+    for batch_size in (64, 16):
+        task = replace(digits, batch_size=batch_size)
+        learner = _learner(task)
+        with _counted() as counter:
+            train_epoch(learner, task, learning_rate=0.01)
+        reads.append(counter.reads)
+    assert reads[0] == reads[1], "the number of reads grows with the number of steps"
+
+
+def test_a_state_goes_on_bit_for_bit_with_momentum_laid_out_like_its_weights(digits: PreparedTask) -> None:
+    straight = _learner(digits)
+    train_epoch(straight, digits, learning_rate=0.05)
+    state = straight.state_dict()
+    train_epoch(straight, digits, learning_rate=0.05)
+
+    resumed = _learner(digits, seed=99)
+    resumed.load_state_dict(state)
+    assert [m.stride() for m in resumed.momentum] == [p.stride() for p in resumed.parameters]
+    train_epoch(resumed, digits, learning_rate=0.05)
+    assert resumed.epoch == 2
+    for one, other in zip(resumed.state_dict()["momentum"], straight.state_dict()["momentum"], strict=True):
+        assert torch.equal(one, other)
+    for name, value in straight.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[name])
+
+
+def test_a_state_is_a_copy(iris: PreparedTask) -> None:
+    learner = _learner(iris)
+    state = learner.state_dict()
+    before = next(iter(state["network"].values())).clone()
+    train_epoch(learner, iris, learning_rate=0.1)
+    assert torch.equal(next(iter(state["network"].values())), before)
+    assert all(float(buffer.abs().max()) == 0 for buffer in state["momentum"])

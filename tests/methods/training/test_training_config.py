@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from methods.magnitude.config import MagnitudeConfig
+from methods.scratch.config import ScratchConfig
+from methods.training.config import TrainingConfig
+
+
+def test_defaults_are_the_recipe_of_the_papers() -> None:
+    config = TrainingConfig()
+    assert (config.learning_rate, config.momentum, config.weight_decay) == (0.1, 0.9, 1e-4)
+    assert (config.milestones, config.decay) == ((0.5, 0.75), 0.1)
+    assert MagnitudeConfig().finetune_share == 160 / 285
+
+
+@pytest.mark.parametrize("milestones", [(0.75, 0.5), (0.5, 0.5), (0.0,), (1.0,)])
+def test_milestones_that_do_not_ascend_within_the_schedule_are_refused(milestones: tuple[float, ...]) -> None:
+    with pytest.raises(ValidationError, match="milestones"):
+        TrainingConfig(milestones=milestones)
+
+
+def test_methods_add_their_own_ranges_to_those_of_training() -> None:
+    shared = ["learning_rate", "weight_decay"]
+    assert list(TrainingConfig.search_space()) == shared
+    assert list(MagnitudeConfig.search_space()) == [*shared, "pruning_rate", "finetune_share"]
+    assert list(ScratchConfig.search_space()) == [*shared, "keep_share"]
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0])
+def test_a_pruning_rate_outside_its_range_is_refused(rate: float) -> None:
+    with pytest.raises(ValidationError, match="pruning_rate"):
+        MagnitudeConfig(pruning_rate=rate)
