@@ -1,0 +1,6 @@
+"""The search of a study: asks Optuna for configurations, tells it how they did, stops hopeless runs early."""
+
+from orchestrator.search.cell_search import CellSearch, Proposal, SearchStorage, open_storage
+from orchestrator.search.rungs import ParetoRungs
+
+__all__ = ["CellSearch", "ParetoRungs", "Proposal", "SearchStorage", "open_storage"]
