@@ -1,0 +1,55 @@
+"""The result of a study in a few lines of plain text."""
+
+from __future__ import annotations
+
+import orchestrator.report.words as words
+from orchestrator.comparison import Comparison, MethodSummary, TaskComparison, Terms
+
+
+def summary_lines(comparison: Comparison) -> list[str]:
+    """One table per task, then what it says.
+
+    Returns:
+        Lines without markup; tables are as wide as their content, sentences are not wrapped.
+    """
+    lines: list[str] = []
+    for task in comparison.tasks:
+        lines += [*_title(task, comparison.terms), *_aligned(_rows(task, comparison.terms))]
+        lines += [f"  {line}" for line in words.task_lines(task, comparison.terms)]
+        lines += [f"  Incomplete: {line}" for line in task.incomplete]
+        lines.append("")
+    return lines + words.limits(comparison)[:1]
+
+
+def _title(task: TaskComparison, terms: Terms) -> list[str]:
+    metric, measure = words.METRIC_WORDS[task.metric], words.MEASURE_WORDS[terms.measure]
+    return [f"{task.task}: {task.split} {metric}, mean ± std, n = {len(terms.seeds)}; size is the share of {measure}"]
+
+
+def _rows(task: TaskComparison, terms: Terms) -> list[list[str]]:
+    budgets = [f"at {words.budget_percent(budget)}" for budget in terms.size_budgets]
+    rows = [["method", *budgets, f"smallest within {terms.tolerance:g}", "hypervolume"]]
+    if task.dense is not None:
+        dense = words.score_and_spread(task.dense.score(task.split))
+        rows.append([task.dense.method, *["-"] * len(budgets), f"100 % ({dense})", "-"])
+    return rows + [_method_row(one, task, terms) for one in task.methods]
+
+
+def _method_row(one: MethodSummary, task: TaskComparison, terms: Terms) -> list[str]:
+    chosen = [one.at_budget[budget] for budget in terms.size_budgets]
+    within = one.within_tolerance
+    return [
+        one.method,
+        *(words.score_and_spread(best.score(task.split)) if best else "-" for best in chosen),
+        f"{words.percent(within.ratios[terms.measure].mean)} ({words.score(within.score(task.split).mean)})"
+        if within
+        else "-",
+        words.score_and_spread(one.hypervolume) if one.hypervolume else "-",
+    ]
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]

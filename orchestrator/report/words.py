@@ -1,0 +1,152 @@
+"""Numbers and verdicts in words, the same on the page and in the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.comparison import Comparison, Configuration, TaskComparison, Terms, Verdict
+from orchestrator.statistics import Estimate, interval_kind, t_reach
+
+MEASURE_WORDS = {
+    "parameters": "parameters",
+    "nonzeros": "non-zeros",
+    "stored_bytes": "stored bytes",
+    "macs": "MACs",
+}
+METRIC_WORDS = {"accuracy": "accuracy", "r2": "R²"}
+
+
+def score(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def score_and_spread(found: Estimate) -> str:
+    """`0.961 ± 0.004`: mean and standard deviation; the mean alone for one seed."""
+    return score(found.mean) if found.std is None else f"{score(found.mean)} ± {score(found.std)}"
+
+
+def interval(found: Estimate) -> str:
+    """`[0.952, 0.970]`, or `no interval` for one seed."""
+    if found.low is None or found.high is None:
+        return "no interval"
+    return f"[{score(found.low)}, {score(found.high)}]"
+
+
+def percent(ratio: float, *, digits: int = 3) -> str:
+    """A share with so many significant digits: `100 %`, `25.3 %`, `4.17 %`, `0.0520 %`."""
+    value = 100 * ratio
+    if value < 1e-4 or value >= 99.95:
+        return f"{value:.0f} %"
+    return f"{value:.{max(0, digits - 1 - math.floor(math.log10(value)))}f} %"
+
+
+def budget_percent(ratio: float) -> str:
+    """A size budget as its author wrote it: `5 %`, `12.5 %`."""
+    return f"{100 * ratio:.4g} %"
+
+
+def amount(measure: str, value: float) -> str:
+    """A size: `466,906`, `69.1 million`, `12.3 kB`."""
+    units = {"MB": 1e6, "kB": 1e3} if measure == "stored_bytes" else {"million": 1e6}
+    for unit, size in units.items():
+        if value >= size:
+            return f"{value / size:,.1f} {unit}"
+    return f"{value:,.0f} B" if measure == "stored_bytes" else f"{value:,.0f}"
+
+
+def milliseconds(value: float) -> str:
+    """`0.307`, `23.1`: three significant digits, so that columns line up."""
+    return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 10 else f"{value:,.1f}"
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `3 min 20 s`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
+
+
+def settings(values: Mapping[str, Any]) -> str:
+    """`eta=1.05, width=0.5`; empty for none."""
+    return ", ".join(f"{name}={_value(value)}" for name, value in values.items())
+
+
+def _value(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def evidence(one: Verdict) -> str:
+    """What a verdict rests on: `by +0.021, p = 0.013`."""
+    certainty = "one seed" if one.p_value is None else "p < 0.001" if one.p_value < 0.001 else f"p = {one.p_value:.3f}"
+    return f"by {one.difference.mean:+.3f}, {certainty}".replace("-", "−")  # noqa: RUF001 a minus, as in the tables
+
+
+def task_lines(task: TaskComparison, terms: Terms) -> list[str]:
+    """What the study says about one task, a sentence or two each."""
+    if not task.configurations:
+        return ["No configuration has been trained with every seed yet, so nothing can be compared."]
+    lines = [_within_tolerance(task, terms), *_over_all_sizes(task)]
+    return [line for line in lines if line]
+
+
+def _within_tolerance(task: TaskComparison, terms: Terms) -> str:
+    if task.dense is None:
+        return "There is no dense network with every seed, so loss against dense cannot be stated."
+    reference = task.dense.score(task.split)
+    start = f"Within {terms.tolerance:g} of dense ({task.split} {METRIC_WORDS[task.metric]} {score(reference.mean)})"
+    reached = [(one.method, one.within_tolerance) for one in task.methods if one.within_tolerance]
+    ranked = sorted(reached, key=lambda item: item[1].ratios[terms.measure].mean)
+    if not ranked:
+        return f"{start}, no method is smaller." if task.methods else f"{start}: nothing was compared with it."
+    named = "; ".join(_reached(method, one, task, terms) for method, one in ranked)
+    rest = sorted({one.method for one in task.methods} - {method for method, _ in ranked})
+    missing = f" Not within: {', '.join(rest)}." if rest else ""
+    return f"{start}, by share of its {MEASURE_WORDS[terms.measure]}: {named}.{missing}"
+
+
+def _reached(method: str, one: Configuration, task: TaskComparison, terms: Terms) -> str:
+    assert task.dense is not None
+    found = one.score(task.split)
+    loss = task.dense.score(task.split).mean - found.mean
+    # Chosen by validation: that the test agrees is not certain, and a reader must see when it does not.
+    doubt = f", but {score(loss)} below dense on {task.split}" if loss > terms.tolerance else ""
+    return f"{method} {percent(one.ratios[terms.measure].mean)} ({score(found.mean)}{doubt})"
+
+
+def _over_all_sizes(task: TaskComparison) -> list[str]:
+    measured = {one.method: one.hypervolume for one in task.methods if one.hypervolume is not None}
+    if len(measured) < 2:
+        return []
+    best = max(sorted(measured), key=lambda method: measured[method].mean)
+    parts: dict[str, list[str]] = {}
+    for one in task.verdicts:
+        if one.budget is None and best in (one.first, one.second):
+            other = one.second if one.first == best else one.first
+            word = "not distinguishable from" if one.word == "not distinguishable" else "better than"
+            parts.setdefault(word, []).append(other)
+    named = "; ".join(f"{word} {', '.join(parts[word])}" for word in sorted(parts))
+    return [f"Over all sizes, {best} has the largest hypervolume ({score(measured[best].mean)}): {named}."]
+
+
+def limits(comparison: Comparison) -> list[str]:
+    """What the figures cannot say."""
+    n = len(comparison.terms.seeds)
+    if n == 1:
+        return ["One seed: there is no spread, no interval, and no two methods can be told apart. Use 3 or more."]
+    said = {
+        "t": "Student's t, as a bootstrap of so few values is too narrow",
+        "bootstrap": "bootstrap over seeds, widened for their number",
+    }
+    lines = [f"Intervals hold the mean over seeds with 95 % (n = {n}; {said[interval_kind(n)]})."]
+    if n < 6:
+        lines.append(
+            f"With {n} seeds an interval reaches {t_reach(n):.1f} standard deviations either way: small differences "
+            "cannot be shown, and 'not distinguishable' does not mean equal."
+        )
+    lines.append("They speak of new seeds on the same samples, not of other test samples.")
+    return lines

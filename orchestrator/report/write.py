@@ -1,0 +1,58 @@
+"""Writes the report of a study into its folder of the store."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.comparison import compare, read_results
+from orchestrator.errors import StoreProblem
+from orchestrator.report.facts import gather_facts
+from orchestrator.report.page import page
+from orchestrator.report.png import pareto_png
+
+if TYPE_CHECKING:
+    from orchestrator.store import Store
+
+
+def write_report(store: Store, study_name: str, *, output: Path | None = None) -> Path:
+    """Write `report.html` and `pareto.png` of a study from its `results.parquet`.
+
+    The same results give the same page, byte for byte.
+
+    Args:
+        store: Where the study lies; both files go into the study's folder.
+        study_name: Name of the study.
+        output: Where they go instead: a folder, or the name of the page, which the picture then lies beside. Made if
+            need be; the store is only read.
+
+    Returns:
+        The page as a local file; of a remote store a copy in the folder for temporary files.
+
+    Raises:
+        UnknownRecord: There is no such study, or it has no results yet.
+        StoreProblem: The store cannot be read or written, or `output` cannot be written.
+    """
+    comparison = compare(store, study_name)
+    rows = read_results(store, study_name).to_pylist()
+    html = page(comparison, gather_facts(store, study_name, rows, measure=comparison.terms.measure)).encode()
+    png = pareto_png(comparison)
+    if output is not None:
+        return _write_local(output if output.suffix else output / "report.html", html, png)
+    folder = store.study(study_name)
+    folder.write_file("pareto.png", png)
+    folder.write_file("report.html", html)
+    if "://" in store.uri:
+        return _write_local(Path(tempfile.gettempdir()) / "paredown" / study_name / "report.html", html, png)
+    return Path(store.uri) / "studies" / study_name / "report.html"
+
+
+def _write_local(path: Path, html: bytes, png: bytes) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / "pareto.png").write_bytes(png)
+        path.write_bytes(html)
+    except OSError as error:
+        raise StoreProblem(f"{path}: {error.strerror}; choose another place with --output") from error
+    return path

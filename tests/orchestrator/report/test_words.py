@@ -1,0 +1,56 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.report import words
+from orchestrator.report.markup import Markup, element, joined
+
+
+@pytest.mark.parametrize(
+    ("ratio", "shown"),
+    [
+        (1.0, "100 %"),
+        (0.9996, "100 %"),
+        (0.253, "25.3 %"),
+        (0.0417, "4.17 %"),
+        (0.00052, "0.0520 %"),
+        (1.7, "170 %"),
+        (0.0, "0 %"),
+    ],
+)
+def test_percent_has_three_significant_digits(ratio: float, shown: str) -> None:
+    assert words.percent(ratio) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.42, "0.4 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7_500, "2 h 05 min"), (3_599.6, "1 h 00 min")],
+)
+def test_durations(seconds: float, shown: str) -> None:
+    assert words.duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("measure", "value", "shown"),
+    [
+        ("stored_bytes", 312, "312 B"),
+        ("stored_bytes", 12_345, "12.3 kB"),
+        ("stored_bytes", 3_400_000, "3.4 MB"),
+        ("parameters", 466_906, "466,906"),
+        ("macs", 69_124_480, "69.1 million"),
+    ],
+)
+def test_amounts_carry_their_unit(measure: str, value: float, shown: str) -> None:
+    assert words.amount(measure, value) == shown
+
+
+def test_markup_escapes_text_and_attributes_but_not_markup() -> None:
+    inner = element("b", "<i>")
+    assert element("p", inner, " & ", title='"<') == '<p title="&quot;&lt;"><b>&lt;i&gt;</b> &amp; </p>'
+    assert joined("<", Markup("<br>")) == "&lt;<br>"
+    assert (
+        element("rect", class_="band", stroke_width=1.0, viewBox="0 0")
+        == '<rect class="band" stroke-width="1" viewBox="0 0"></rect>'
+    )

@@ -1,0 +1,276 @@
+"""Comparisons of constructed results whose answer is known."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.comparison import Comparison, TaskComparison, Terms, compare, compare_tasks
+from orchestrator.errors import StoreProblem, UnknownRecord
+from orchestrator.results import COLUMNS
+from orchestrator.store import Store
+from tests.orchestrator.constructed_study import ConstructedStudy
+
+TERMS = Terms(seeds=(0, 1, 2), measure="stored_bytes", tolerance=0.01, size_budgets=(0.1, 0.5))
+STEADY = (0.0, 0.001, -0.001)
+
+
+def confirmed(
+    method: str,
+    ratio: float,
+    validation: float,
+    test: float | None,
+    *,
+    spread: Sequence[float] = STEADY,
+    **more: Any,
+) -> list[dict[str, Any]]:
+    """One row per seed: its scores are the given ones plus one value of `spread` each."""
+    return [
+        row(
+            method,
+            seed,
+            ratio=ratio,
+            val_score=validation + step,
+            test_score=None if test is None else test + step,
+            **more,
+        )
+        for seed, step in enumerate(spread)
+    ]
+
+
+def row(method: str, seed: int, *, ratio: float = 0.5, **more: Any) -> dict[str, Any]:
+    """A row of the results table with all its columns."""
+    sizes = {f"{name}_ratio": ratio for name in ("parameters", "nonzeros", "stored_bytes", "macs")}
+    values = {"parameters": 100, "nonzeros": 100, "stored_bytes": 100, "macs": 100, **sizes}
+    base = {
+        "task": "digits",
+        "method": method,
+        "trial": 0,
+        "seed": seed,
+        "phase": "confirm",
+        "status": "finished",
+        "reason": "",
+        "run_key": f"{method}{ratio}{seed}",
+        "variant": "final",
+        "kind": "whole",
+        "headline": True,
+        "config": f'{{"ratio": {ratio}}}',
+        "settings": "{}",
+        "metric": "accuracy",
+    }
+    return dict.fromkeys((column.name for column in COLUMNS), None) | base | values | more
+
+
+def one_task(rows: Sequence[Mapping[str, Any]], terms: Terms = TERMS) -> TaskComparison:
+    [task] = compare_tasks(rows, terms)
+    return task
+
+
+def words_of(task: TaskComparison) -> dict[tuple[str, str, float | None], str]:
+    return {(one.first, one.second, one.budget): one.word for one in task.verdicts}
+
+
+DENSE = confirmed("dense", 1.0, 0.97, 0.965)
+
+
+def test_the_choice_is_by_validation_and_the_figure_is_of_the_test() -> None:
+    lucky = confirmed("magnitude", 0.09, 0.90, 0.99)
+    chosen = confirmed("magnitude", 0.08, 0.95, 0.94)
+    [summary] = one_task([*DENSE, *lucky, *chosen]).methods
+    best = summary.at_budget[0.1]
+    assert best is not None
+    assert best.test is not None
+    assert (best.validation.mean, best.test.mean) == (pytest.approx(0.95), pytest.approx(0.94))
+
+
+def test_only_what_fits_a_budget_counts_there() -> None:
+    task = one_task([*DENSE, *confirmed("magnitude", 0.3, 0.96, 0.95)])
+    [summary] = task.methods
+    assert summary.at_budget[0.1] is None
+    assert summary.at_budget[0.5] is task.configurations[1]
+    assert task.dense is task.configurations[0]
+
+
+def test_smallest_within_tolerance_of_dense_on_validation() -> None:
+    rows = [
+        *DENSE,
+        *(r for ratio, score in ((0.4, 0.97), (0.2, 0.961), (0.05, 0.94)) for r in _magnitude(ratio, score)),
+    ]
+    [summary] = one_task(rows).methods
+    assert summary.within_tolerance is not None
+    assert summary.within_tolerance.ratios["stored_bytes"].mean == 0.2
+
+
+def _magnitude(ratio: float, score: float) -> list[dict[str, Any]]:
+    return confirmed("magnitude", ratio, score, score)
+
+
+def test_front_is_per_method_on_validation_means() -> None:
+    rows = [
+        *DENSE,
+        *_magnitude(0.4, 0.96),
+        *_magnitude(0.3, 0.965),
+        *_magnitude(0.1, 0.9),
+        *confirmed("a", 0.05, 0.99, 0.99),
+    ]
+    on_front = {(one.method, one.ratios["macs"].mean): one.on_front for one in one_task(rows).configurations}
+    assert on_front == {
+        ("a", 0.05): True,
+        ("dense", 1.0): True,
+        ("magnitude", 0.1): True,
+        ("magnitude", 0.3): True,
+        ("magnitude", 0.4): False,
+    }
+
+
+def test_hypervolume_is_of_each_seeds_own_scores() -> None:
+    [summary] = one_task([*DENSE, *confirmed("magnitude", 0.1, 0.9, 0.6, spread=(0.0, 0.3, 0.15))]).methods
+    assert summary.hypervolume is not None
+    # One decade of three at the seed's test score.
+    assert summary.hypervolume.values == pytest.approx((0.2, 0.3, 0.25))
+    assert summary.hypervolume.mean == pytest.approx(0.25)
+
+
+def test_a_clear_difference_is_a_verdict_and_a_noisy_one_is_not() -> None:
+    clear = confirmed("clear", 0.08, 0.95, 0.95)
+    noisy = confirmed("noisy", 0.08, 0.9, 0.90, spread=(0.0, 0.08, -0.08))
+    weak = confirmed("weak", 0.08, 0.9, 0.90, spread=(0.0, 0.002, -0.001))
+    found = words_of(one_task([*DENSE, *clear, *noisy, *weak]))
+    assert found["clear", "weak", 0.1] == "better"
+    assert found["clear", "noisy", 0.1] == "not distinguishable"
+    assert found["noisy", "weak", 0.1] == "not distinguishable"
+
+
+def test_a_certain_but_tiny_difference_is_no_verdict() -> None:
+    rows = [
+        *DENSE,
+        *confirmed("a", 0.08, 0.95, 0.950, spread=(0, 0, 0)),
+        *confirmed("b", 0.08, 0.95, 0.953, spread=(0, 0, 0)),
+    ]
+    assert set(words_of(one_task(rows)).values()) == {"not distinguishable"}
+
+
+def test_more_competitors_ask_for_more_certainty() -> None:
+    # Paired differences 0.020 +- 0.007: p = 0.04 alone, three times that among three methods.
+    first = confirmed("a", 0.08, 0.95, 0.95, spread=(0.0, 0.007, -0.007))
+    second = confirmed("b", 0.08, 0.93, 0.93, spread=(0.0, 0.0, 0.0))
+    third = confirmed("c", 0.08, 0.93, 0.93, spread=(0.0, 0.03, -0.03))
+    assert words_of(one_task([*first, *second]))["a", "b", 0.1] == "better"
+    assert words_of(one_task([*first, *second, *third]))["a", "b", 0.1] == "not distinguishable"
+
+
+def test_renaming_two_methods_turns_their_verdict_around() -> None:
+    better, worse = (0.08, 0.95, 0.95), (0.08, 0.90, 0.90)
+    one_way = one_task([*confirmed("a", *better), *confirmed("b", *worse)]).verdicts
+    other_way = one_task([*confirmed("b", *better), *confirmed("a", *worse)]).verdicts
+    assert [one.word for one in one_way] == ["better"] * 3
+    assert [one.word for one in other_way] == ["worse"] * 3
+    assert [one.p_value for one in one_way] == [one.p_value for one in other_way]
+
+
+def test_the_order_of_rows_changes_nothing() -> None:
+    rows = [
+        *DENSE,
+        *_magnitude(0.3, 0.96),
+        *_magnitude(0.05, 0.9),
+        *confirmed("a", 0.08, 0.95, 0.95),
+        *confirmed("z", 0.2, 0.9, 0.9),
+    ]
+    shuffled = random.Random(3).sample(rows, len(rows))
+    assert one_task(shuffled) == one_task(rows)
+
+
+def test_dense_is_the_reference_under_any_label_and_no_competitor() -> None:
+    rows = confirmed("baseline", 1.0, 0.97, 0.96) + _magnitude(0.3, 0.96)
+    task = one_task(rows, replace(TERMS, dense_labels=("baseline",)))
+    assert task.dense is not None
+    assert [one.method for one in task.methods] == ["magnitude"]
+
+
+def test_a_failed_baseline_leaves_the_rest_comparable() -> None:
+    failed = [row("dense", 0, ratio=1.0, variant=None, status="failed", reason="out of memory", kind=None, metric=None)]
+    task = one_task([*failed, *DENSE[1:], *_magnitude(0.08, 0.96), *confirmed("a", 0.08, 0.9, 0.9)])
+    assert task.dense is None
+    assert task.incomplete == ("dense #0: no result for seed 0",)
+    assert words_of(task)["a", "magnitude", 0.1] == "worse"
+    assert all(one.within_tolerance is None for one in task.methods)
+
+
+def test_a_configuration_that_misses_a_seed_does_not_count_but_is_named() -> None:
+    task = one_task([*DENSE, *_magnitude(0.08, 0.96), *confirmed("a", 0.08, 0.99, 0.99)[:2]])
+    assert {one.method for one in task.configurations} == {"dense", "magnitude"}
+    assert task.incomplete == ("a #0: no result for seed 2",)
+    assert [one.method for one in task.methods if one.hypervolume is None] == ["a"]
+    assert task.verdicts == ()
+
+
+def test_search_trials_are_shown_but_do_not_count() -> None:
+    search = row("magnitude", 0, ratio=0.02, phase="search", val_score=0.99, trial=7)
+    task = one_task([*DENSE, *_magnitude(0.3, 0.96), search])
+    assert [(one.trial, one.score, one.ratio) for one in task.trials] == [(7, 0.99, 0.02)]
+    assert len(task.configurations) == 2
+
+
+def test_a_confirmed_run_reused_from_the_search_counts_once() -> None:
+    twice = [r | {"phase": "search"} for r in _magnitude(0.3, 0.96)[:1]]
+    task = one_task([*DENSE, *twice, *_magnitude(0.3, 0.96)])
+    assert [one.validation.n for one in task.configurations] == [3, 3]
+
+
+def test_modules_take_no_part() -> None:
+    task = one_task([*DENSE, *confirmed("magnitude", 0.01, 0.99, 0.99, kind="module")])
+    assert [one.method for one in task.configurations] == ["dense"]
+
+
+def test_before_the_test_all_figures_are_of_validation_and_never_mixed() -> None:
+    tested, untested = confirmed("a", 0.08, 0.95, 0.80), confirmed("b", 0.08, 0.90, None)
+    task = one_task([*DENSE, *tested, *untested])
+    assert task.split == "validation"
+    assert words_of(task)["a", "b", 0.1] == "better"
+    assert one_task([*DENSE, *tested]).split == "test"
+
+
+def test_one_seed_is_shown_without_interval_and_without_verdict() -> None:
+    rows = [*DENSE[:1], *_magnitude(0.08, 0.96)[:1], *confirmed("a", 0.08, 0.1, 0.1)[:1]]
+    task = one_task(rows, replace(TERMS, seeds=(0,)))
+    assert {one.word for one in task.verdicts} == {"not distinguishable"}
+    assert {one.p_value for one in task.verdicts} == {None}
+    assert all(one.validation.low is None for one in task.configurations)
+
+
+def test_latency_is_the_mean_of_the_seeds_that_were_timed() -> None:
+    rows = [r | {"latency_ms_1": 0.5 if r["seed"] == 0 else None} for r in _magnitude(0.3, 0.96)]
+    [one] = one_task(rows).configurations
+    assert one.latency_ms == {"1": 0.5}
+
+
+def test_a_study_is_compared_from_its_store(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path))
+    ConstructedStudy(store).build()
+    found = compare(store, "made_up")
+    assert isinstance(found, Comparison)
+    assert [task.task for task in found.tasks] == ["digits", "cifar10"], "in the order of the study file"
+    assert found.question.startswith("Which method")
+    assert found.terms == Terms(seeds=(0, 1, 2), measure="stored_bytes", tolerance=0.01, size_budgets=(0.05, 0.1, 0.25))
+    assert all(task.split == "test" and task.dense is not None for task in found.tasks)
+
+
+def test_studies_without_results_and_broken_files_are_named(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path))
+    with pytest.raises(UnknownRecord, match="no study 'nothing'"):
+        compare(store, "nothing")
+    folder = store.study("young")
+    folder.put_spec("study: young\ntasks: {digits: {}}\nmethods: {dense: {}}\n")
+    with pytest.raises(UnknownRecord, match="no results yet"):
+        compare(store, "young")
+    folder.write_file("results.parquet", b"PAR1 torn")
+    with pytest.raises(StoreProblem, match=r"results\.parquet"):
+        compare(store, "young")
+    folder.put_spec("study: young\nseeds: none of them\n")
+    with pytest.raises(StoreProblem, match=r"study\.yaml"):
+        compare(store, "young")
