@@ -1,0 +1,125 @@
+"""The networks of confirmed runs as logged models: the store's artefact, how to load it, and its figures."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.store import Store
+from orchestrator.tracking.tracked_run import TrackedRun
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+
+ARTEFACT = "artefact.safetensors.zst"
+_TYPE = "paredown"
+
+
+class LoggedModels:
+    """The models of one experiment, at most one a run: its headline.
+
+    Args:
+        client: Answers.
+        store: Holds the artefacts.
+        experiment_id: Where the models are.
+        run_ids: The runs that are shown. Models of other runs, of runs replaced say, are deleted.
+    """
+
+    def __init__(self, client: MlflowClient, store: Store, experiment_id: str, *, run_ids: Collection[str]) -> None:
+        self._client = client
+        self._store = store
+        self._experiment_id = experiment_id
+        self._known = self._find(run_ids)
+
+    def put(self, run: TrackedRun, run_id: str, *, now_ms: int) -> None:
+        """Make the model of a run unless it is there; add what the test said of it since.
+
+        Raises:
+            UnknownRecord: The store has no such network.
+        """
+        known = self._known.get(run_id)
+        if known is None:
+            known = self._create(run, run_id)
+            self._log(known, set(), run, run_id, now_ms)
+            # Only now is it complete; a crash before this line leaves it pending, and it is made anew.
+            self._client.finalize_logged_model(known.model_id, "READY")
+            self._known[run_id] = self._client.get_logged_model(known.model_id)
+        else:
+            self._log(known, {metric.key for metric in known.metrics or ()}, run, run_id, now_ms)
+
+    def _create(self, run: TrackedRun, run_id: str) -> LoggedModel:
+        from mlflow.entities import LoggedModelOutput
+
+        assert run.headline is not None, "only a run that delivered a network has a model"
+        artefact = self._store.read_variant(run.record.run.key, run.headline.label).artefact
+        model = self._client.create_logged_model(
+            self._experiment_id,
+            name=run.model_name,
+            source_run_id=run_id,
+            tags={key: value for key, value in run.tags().items() if key not in ("kind", "cached", "status")},
+            params=run.parameters(),
+            model_type=_TYPE,
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, ARTEFACT).write_bytes(artefact)
+            Path(folder, "README.md").write_text(_readme(run), encoding="utf-8")
+            self._client.log_model_artifacts(model.model_id, folder)
+        self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        return model
+
+    def _log(self, model: LoggedModel, there: set[str], run: TrackedRun, run_id: str, now_ms: int) -> None:
+        from mlflow.entities import Metric
+
+        # The run has the same values at the same times, so MLflow adds nothing to its charts.
+        missing = [point for point in run.model_points(now_ms=now_ms) if point.key not in there]
+        if missing:
+            metrics = [Metric(key, value, at_ms, step, model.model_id) for key, value, at_ms, step in missing]
+            self._client.log_batch(run_id, metrics)
+
+    def _find(self, run_ids: Collection[str]) -> dict[str, LoggedModel]:
+        from mlflow.entities import LoggedModelStatus
+
+        known: dict[str, LoggedModel] = {}
+        for model in list(self._search()):  # whole first: deleting would shift the pages
+            run_id = model.source_run_id or ""
+            if model.status != LoggedModelStatus.READY or run_id in known or run_id not in run_ids:
+                self._client.delete_logged_model(model.model_id)
+            else:
+                known[run_id] = model
+        return known
+
+    def _search(self) -> Iterator[LoggedModel]:
+        token = None
+        while True:
+            page = self._client.search_logged_models(
+                [self._experiment_id], filter_string=f"attributes.model_type = '{_TYPE}'", page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+
+def _readme(run: TrackedRun) -> str:
+    record = run.record
+    assert run.headline is not None
+    return f"""# {run.model_name}
+
+What {record.method} delivers on task `{record.task_name}` (study `{record.study}`, trial {record.trial}, seed
+{record.seed}, variant `{run.headline.label}`): the network as it would be deployed and as it was measured. With
+paredown installed:
+
+```python
+from pathlib import Path
+
+from methods.artefact import decode
+
+network = decode(Path("{ARTEFACT}").read_bytes())  # a torch.nn.Module on the CPU, in evaluation mode
+```
+
+Inputs are float32, shaped and normalised as the task does it. The file is safetensors within zstd: reading it runs no
+code. In the store it is variant `{run.headline.label}` of run `{record.run.key}`, beside its full-precision weights.
+"""
