@@ -1,0 +1,96 @@
+"""Tables for a terminal: a plan, a study's status, a repeated run, the findings of the doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.progress import duration
+
+if TYPE_CHECKING:
+    from orchestrator.doctor import Check
+    from orchestrator.plan import Plan
+    from orchestrator.rerun import Rerun
+    from orchestrator.status import StudyStatus
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def show_status(status: StudyStatus) -> None:
+    """Print where one study stands."""
+    console = _console()
+    state = "complete, its test split is opened" if status.tested else "not complete"
+    console.print(f"{status.study}: {state}; {duration(status.device_seconds)} of device time", style="bold")
+    if status.question:
+        console.print(status.question)
+    rows = [
+        (
+            cell.task,
+            cell.method,
+            f"{cell.searched}/{cell.trials or '?'}",
+            *map(_count, (cell.confirmed, cell.stopped_early, cell.failed, cell.cached)),
+        )
+        for cell in status.cells
+    ]
+    headings = ("task", "method", "searched", "confirmed", "stopped", "failed", "cached")
+    console.print(_table(headings, rows, num_left=2))
+
+
+def show_checks(checks: Iterable[Check]) -> None:
+    """Print one line per finding, and its mend below."""
+    console = _console()
+    for check in checks:
+        console.print(Text.assemble((f"{check.status:4} ", _COLOURS[check.status]), f"{check.name}: {check.found}"))
+        if check.mend:
+            console.print(f"       mend: {check.mend}")
+
+
+def show_plan(plan: Plan) -> None:
+    """Print what a study would do and about how long that takes."""
+    console = _console()
+    rows = [(cell.task, cell.method, str(cell.trials), str(cell.runs), _count(cell.cached)) for cell in plan.cells]
+    console.print(_table(("task", "method", "trials", "runs", "cached"), rows, num_left=2))
+    parts = [f"{plan.search_runs} search", f"{plan.confirm_runs} confirmation"]
+    if plan.prerequisites:
+        parts.append(f"{len(plan.prerequisites)} prerequisite")
+    console.print(f"runs: {', '.join(parts)}; {plan.cache_hits} in the store already")
+    time = f"{duration(plan.seconds_low)} to {duration(plan.seconds_high)}"
+    console.print(f"about {time} with {plan.workers} at a time, early stopping left out")
+
+
+def show_rerun(rerun: Rerun) -> None:
+    """Print the recorded figures of a run beside those of its repetition."""
+    console = _console()
+    rows = []
+    for before, after in zip(rerun.recorded.variants, rerun.repeated.variants, strict=True):
+        for name, value in before.validation.items():
+            rows.append((before.label, f"validation {name}", f"{value:.4f}", f"{after.validation[name]:.4f}"))
+        for name, size in before.sizes:
+            rows.append((before.label, name, f"{size:,}", f"{getattr(after.sizes, name):,}"))
+    console.print(_table(("variant", "figure", "recorded", "repeated"), rows, num_left=2))
+    same = rerun.recorded.variants == rerun.repeated.variants
+    console.print("every figure is the same" if same else "figures differ; see the environments in both outcome.json")
+    console.print(f"repeated run: {rerun.store}")
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, num_left: int) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if index < num_left else "right")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _count(count: int) -> str:
+    return str(count or "")
+
+
+def _console() -> Console:
+    # No markup: names and messages may hold brackets. No wrapping in a pipe: lines there are for other programs.
+    console = Console(markup=False, highlight=False, emoji=False)
+    return console if console.is_terminal else Console(markup=False, highlight=False, emoji=False, width=400)
