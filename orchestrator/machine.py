@@ -39,7 +39,8 @@ def machine_faults(study: Study) -> list[Fault]:
     The study itself is valid: it may be written here and run elsewhere. So `pare validate` shows these as
     warnings, and `pare plan` and `pare run` refuse.
     """
-    if study.executor.startswith("ray://"):
+    joins_cluster = study.executor in ("ray", "auto") and bool(os.environ.get("RAY_ADDRESS"))
+    if study.executor.startswith("ray://") or joins_cluster:
         return []
     asked = study.resources
     cpus, gpus = num_cpus(), num_gpus() if asked.gpus else 0

@@ -21,12 +21,20 @@ from tests.integration.studies import study_text
 pytestmark = pytest.mark.service
 
 NAME = "small"
+_PARE = """
+import signal
+from orchestrator.cli import main
+
+# A test run in the background of a script inherits that Ctrl-C is ignored; a user's terminal does not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
 
 
 def _pare(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """`pare ...` in a process group of its own, as a shell would start it."""
     return subprocess.Popen(
-        [sys.executable, "-c", "from orchestrator.cli import main; main()", *arguments],
+        [sys.executable, "-c", _PARE, *arguments],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
