@@ -19,6 +19,8 @@ class Range:
     low: float
     high: float
     scale: Literal["linear", "log"] = "linear"
+    only_named: bool = False
+    """Searched only where a study names the field; `search: all` leaves it at its default."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
@@ -32,6 +34,8 @@ class Choice:
     """The values a field may be searched over, in no order."""
 
     options: tuple[str | int | float | bool, ...]
+    only_named: bool = False
+    """As in `Range`."""
 
     def __post_init__(self) -> None:
         if not self.options:

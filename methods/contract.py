@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from methods.figures import Figure
 from methods.json_value import Json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from methods.config import MethodConfig
+    from methods.networks.architecture import Architecture
     from methods.networks.graph import Network
 
 
@@ -47,6 +49,8 @@ class TaskInfo:
     num_validation: int
     network: str
     """Name of the dense network in `methods.networks`, as shown to users."""
+    architecture: Architecture
+    """Of that network, for methods that work on some kinds of layers only."""
 
     @property
     def is_image(self) -> bool:
@@ -196,6 +200,8 @@ class Outcome:
     """Passes over the training samples that were really spent."""
     facts: Mapping[str, Json] = field(default_factory=dict)
     """Anything a reader of the run wants to know, e.g. `{"regularised_epochs": 66}`."""
+    figures: tuple[Figure, ...] = ()
+    """What is better seen than read: charts as data, drawn by whoever shows the run."""
 
 
 class Method(Protocol):

@@ -13,6 +13,7 @@ from methods.data.dataset import Array, DataError, DataSet, LockedTest
 from methods.data.splits import Indices, require_samples, stratified_split, stratified_subset
 from methods.data.statistics import measure_normalization
 from methods.networks.build import build_network
+from methods.networks.catalog import design_network
 from methods.networks.graph import Network
 from methods.task_spec import NetworkSpec, TaskSpec
 
@@ -131,16 +132,25 @@ def build_task(spec: TaskSpec, data: TaskData, *, name: str, seed: int, device: 
 
 
 def task_info(spec: TaskSpec, data: TaskData, name: str) -> TaskInfo:
-    """What `build_task` puts into `info`."""
+    """What `build_task` puts into `info`.
+
+    Raises:
+        ValueError: The network cannot read samples of this shape.
+    """
+    input_shape = tuple(data.train_inputs.shape[1:])
+    num_outputs = len(data.class_names) if data.kind == "classification" else 1
     return TaskInfo(
         name=name,
         kind=data.kind,
-        input_shape=tuple(data.train_inputs.shape[1:]),
-        num_outputs=len(data.class_names) if data.kind == "classification" else 1,
+        input_shape=input_shape,
+        num_outputs=num_outputs,
         class_names=data.class_names,
         num_train=len(data.train_targets),
         num_validation=len(data.validation_targets),
         network=str(spec.network),
+        architecture=design_network(
+            spec.network.name, input_shape=input_shape, num_outputs=num_outputs, arguments=spec.network.arguments
+        ),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from methods.config import Choice, Range
 from methods.training.config import TrainingConfig
@@ -43,3 +43,10 @@ class HyperSparseConfig(TrainingConfig):
     full_pruned_pass: bool = False
     """Measure the pruned accuracy on all training samples from the first regularised epoch, as the authors do.
     By default a fixed tenth (at least 2,000) serves as long as it stays 10 points or more below the dense accuracy."""
+
+    @field_validator("optimizer")
+    @classmethod
+    def _sgd_alone(cls, value: str) -> str:
+        if value != "sgd":
+            raise ValueError("the ramp's pull per epoch is reckoned in steps of SGD; leave the optimizer at sgd")
+        return value

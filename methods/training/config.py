@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -10,10 +10,13 @@ from methods.config import MethodConfig, Range
 
 
 class TrainingConfig(MethodConfig):
-    """SGD with momentum and a step schedule: the recipe of the CIFAR residual networks."""
+    """SGD with momentum and a step schedule: the recipe of the CIFAR residual networks; Adam on request."""
 
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    """Adam wants a `learning_rate` near 0.001."""
     learning_rate: Annotated[float, Field(gt=0), Range(0.01, 0.9, "log")] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD; beta1 of Adam."""
     weight_decay: Annotated[float, Field(ge=0), Range(1e-5, 1e-3, "log")] = 1e-4
     """On every parameter, biases and normalisation included."""
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.75)

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from methods.networks.graph import Network
 
+Optimizer = Literal["sgd", "adam"]
+
+_BETA2 = 0.999
+_EPS = 1e-8
+
 
 class Learner:
-    """A network in training: its weights, SGD momentum, random generator, and the number of finished epochs.
+    """A network in training: its weights, the optimizer's state, random generator, and the number of finished epochs.
 
     `momentum` holds one buffer per entry of `parameters`; changes in place take effect.
 
     Args:
         network: Trained in place. The weights of an image network are laid out channels-last.
+        momentum: Of SGD; beta1 of Adam (Kingma and Ba, ICLR 2015), whose other constants are the paper's.
+        weight_decay: Added to the gradients times the weights, in either optimizer.
         seed: Seeds order and augmentation, together with `first_epoch`, so that the phases of a run differ.
         first_epoch: Epochs of earlier phases of the run.
         keep_gradients: Zero the gradients in place before each step instead of freeing them, for a hook that holds
@@ -30,6 +38,7 @@ class Learner:
         momentum: float,
         weight_decay: float,
         seed: int,
+        optimizer: Optimizer = "sgd",
         first_epoch: int = 0,
         keep_gradients: bool = False,
     ) -> None:
@@ -38,6 +47,8 @@ class Learner:
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         # Empty buffers from the start: a first step then needs no case of its own, here or in a stored state.
         self.momentum = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
+        self._squares = [torch.zeros_like(buffer) for buffer in self.momentum] if optimizer == "adam" else []
+        self._steps = [torch.zeros((), device=buffer.device) for buffer in self._squares]
         self.generator = torch.Generator(device=self.parameters[0].device)
         self.generator.manual_seed((seed * 1_000_003 + first_epoch) % 2**63)
         self.epoch = first_epoch
@@ -55,14 +66,39 @@ class Learner:
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """Change the weights along their gradients: v <- momentum * v + (g + weight_decay * w), w <- w - rate * v."""
+        """Change the weights along their gradients.
+
+        SGD: v <- momentum * v + (g + weight_decay * w), w <- w - rate * v. Adam: with bias-corrected moments.
+        """
         ready = [index for index, parameter in enumerate(self.parameters) if parameter.grad is not None]
-        # The kernel of torch.optim.SGD(fused=True) without the class around it, which would import the compiler into
+        parameters: list[Tensor] = [self.parameters[index] for index in ready]
+        gradients = [gradient for parameter in self.parameters if (gradient := parameter.grad) is not None]
+        momentum = [self.momentum[index] for index in ready]
+        # The kernels of torch.optim with fused=True without the class around them, which would import the compiler into
         # every worker (300 modules, seconds) and whose book-keeping costs more than the step of a small network.
+        if self._squares:
+            steps = [self._steps[index] for index in ready]
+            torch._foreach_add_(steps, 1.0)
+            torch._fused_adam_(
+                parameters,
+                gradients,
+                momentum,
+                [self._squares[index] for index in ready],
+                [],
+                steps,
+                lr=learning_rate,
+                beta1=self._momentum_share,
+                beta2=_BETA2,
+                weight_decay=self._weight_decay,
+                eps=_EPS,
+                amsgrad=False,
+                maximize=False,
+            )
+            return
         torch._fused_sgd_(
-            [self.parameters[index] for index in ready],
-            [gradient for parameter in self.parameters if (gradient := parameter.grad) is not None],
-            [self.momentum[index] for index in ready],
+            parameters,
+            gradients,
+            momentum,
             weight_decay=self._weight_decay,
             momentum=self._momentum_share,
             lr=learning_rate,
@@ -77,6 +113,8 @@ class Learner:
         return {
             "network": {name: value.detach().clone() for name, value in self.network.state_dict().items()},
             "momentum": [buffer.clone() for buffer in self.momentum],
+            "squares": [buffer.clone() for buffer in self._squares],
+            "steps": [count.clone() for count in self._steps],
             "generator": self.generator.get_state(),
             "epoch": self.epoch,
         }
@@ -89,7 +127,8 @@ class Learner:
         """
         self.network.load_state_dict(state["network"])
         # Copied into place: the fused step needs momentum laid out in memory exactly like its weights.
-        for buffer, stored in zip(self.momentum, state["momentum"], strict=True):
-            buffer.copy_(stored)
+        for name, buffers in (("momentum", self.momentum), ("squares", self._squares), ("steps", self._steps)):
+            for buffer, stored in zip(buffers, state[name], strict=True):
+                buffer.copy_(stored)
         self.generator.set_state(state["generator"])
         self.epoch = int(state["epoch"])

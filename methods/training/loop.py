@@ -100,6 +100,7 @@ def train(
     rate = step_schedule(epochs, learning_rate=config.learning_rate, milestones=config.milestones, decay=config.decay)
     learner = Learner(
         network,
+        optimizer=config.optimizer,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         seed=task.seed,

@@ -68,7 +68,7 @@ def _space(config: type[MethodConfig], value: Any, fixed: Mapping[str, Any]) -> 
     if value == "none":
         return {}, []
     if value == "all":
-        return {name: mark for name, mark in own.items() if name not in fixed}, []
+        return {name: mark for name, mark in own.items() if name not in fixed and not mark.only_named}, []
     if not isinstance(value, Mapping):
         return {}, [(("search",), f"must be all, none, or fields with their ranges, not {brief(value)}")]
     space: SearchSpace = {}

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from methods.contract import Normalization, Split, TaskInfo
 from methods.networks.build import build_network
+from methods.networks.catalog import design_network
 from methods.task_spec import NetworkSpec
 from methods.tasks import PreparedTask
 from methods.training.loop import Learner, train_epoch
@@ -56,8 +57,11 @@ def cifar_like_task(network: str, batch_size: int) -> PreparedTask:
     images = torch.randint(256, (NUM_IMAGES, 3, 32, 32), dtype=torch.uint8, generator=generator)
     split = Split(images, torch.randint(10, (NUM_IMAGES,), generator=generator))
     names = tuple(str(label) for label in range(10))
+    architecture = design_network(network, input_shape=(3, 32, 32), num_outputs=10)
     return PreparedTask(
-        info=TaskInfo("random", "classification", (3, 32, 32), 10, names, NUM_IMAGES, NUM_IMAGES, network),
+        info=TaskInfo(
+            "random", "classification", (3, 32, 32), 10, names, NUM_IMAGES, NUM_IMAGES, network, architecture
+        ),
         train=split,
         validation=split,
         normalization=NORMALIZATION,

@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 
 from methods.contract import Normalization, Split, TaskInfo
 from methods.networks.build import build_network
+from methods.networks.catalog import design_network
 from methods.networks.graph import Network
 
 NORMALIZATION = Normalization((0.287,), (0.354,))
@@ -51,7 +52,9 @@ class DigitsTask:
     @property
     def info(self) -> TaskInfo:
         names = tuple(str(digit) for digit in range(10))
-        return TaskInfo("digits", "classification", (1, 8, 8), 10, names, self.num_train, 360, self.network_name)
+        architecture = design_network(self.network_name, input_shape=(1, 8, 8), num_outputs=10)
+        sizes = self.num_train, 360
+        return TaskInfo("digits", "classification", (1, 8, 8), 10, names, *sizes, self.network_name, architecture)
 
     def network(self, *, width: float = 1.0) -> Network:
         return build_network(self.network_name, input_shape=(1, 8, 8), num_outputs=10, width=width, seed=self.seed)

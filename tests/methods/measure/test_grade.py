@@ -12,6 +12,7 @@ from methods.artefact import decode
 from methods.contract import Normalization, Split, TaskInfo, TrainingDiverged
 from methods.measure import count_macs, grade, latency_ms, quality, reference_sizes
 from methods.networks.build import build_network
+from methods.networks.catalog import design_network
 from methods.surgery import deploy
 from methods.task_spec import NetworkSpec
 from methods.tasks import PreparedTask
@@ -34,6 +35,7 @@ def make_task(*, kind: str = "classification", num_samples: int = 37) -> Prepare
         num_train=num_samples,
         num_validation=num_samples,
         network="small_cnn",
+        architecture=design_network("small_cnn", input_shape=SHAPE, num_outputs=1 if regression else 4),
     )
     return PreparedTask(
         info=info,

@@ -229,3 +229,31 @@ def test_a_state_is_a_copy(iris: PreparedTask) -> None:
     train_epoch(learner, iris, learning_rate=0.1)
     assert torch.equal(next(iter(state["network"].values())), before)
     assert all(float(buffer.abs().max()) == 0 for buffer in state["momentum"])
+
+
+def test_adam_takes_the_steps_of_torch_s_own(iris: PreparedTask) -> None:
+    learner = _learner(iris, optimizer="adam")
+    plain = iris.network()
+    reference = torch.optim.Adam(plain.parameters(), lr=0.01, betas=(0.9, 0.999), weight_decay=1e-3)
+    for seed in range(5):
+        index = torch.randint(len(iris.train), (16,), generator=torch.Generator().manual_seed(seed))
+        inputs, targets = _network_input(iris, iris.train)[index], iris.train.targets[index]
+        for network, step in ((learner.network, lambda: learner.step(0.01)), (plain, reference.step)):
+            network.zero_grad()
+            F.cross_entropy(network(inputs), targets).backward()
+            step()
+    for one, other in zip(learner.network.parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_adam_goes_on_from_its_state_as_if_never_stopped(iris: PreparedTask) -> None:
+    straight = _learner(iris, optimizer="adam")
+    for _ in range(2):
+        train_epoch(straight, iris, learning_rate=0.01)
+    first = _learner(iris, optimizer="adam")
+    train_epoch(first, iris, learning_rate=0.01)
+    second = _learner(iris, optimizer="adam")
+    second.load_state_dict(first.state_dict())
+    train_epoch(second, iris, learning_rate=0.01)
+    for one, other in zip(straight.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(one, other)
