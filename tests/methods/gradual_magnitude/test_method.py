@@ -41,14 +41,14 @@ def test_sparsity_follows_the_ramp_and_no_weight_comes_back(digits: PreparedTask
     GradualMagnitude(GradualMagnitudeConfig(pruning_rate=0.95)).fit(digits, {}, monitor)
     per_epoch = num_batches(len(digits.train), batch_size=digits.batch_size)
     assert monitor.steps == [per_epoch * epoch for epoch in range(1, 11)]
-    ramp = pruning_steps(10 * per_epoch, begin_share=0.2, end_share=0.75, updates=55, pruning_rate=0.95)
+    ramp = pruning_steps(10 * per_epoch, begin_share=0.2, end_share=0.5, updates=55, pruning_rate=0.95)
     for step, masks in zip(monitor.steps, monitor.masks, strict=True):
         reached = max((sparsity for at, sparsity in ramp.items() if at < step), default=0.0)
         assert 1 - kept_share(masks) == pytest.approx(reached, abs=1e-3)
     for earlier, later in zip(monitor.masks, monitor.masks[1:], strict=False):
         assert not any(bool((new & ~old).any()) for old, new in zip(earlier, later, strict=True))
     assert kept_share(monitor.masks[1]) == 1.0, "dense until the ramp begins"
-    assert all(torch.equal(*pair) for pair in zip(monitor.masks[7], monitor.masks[9], strict=True)), "then frozen"
+    assert all(torch.equal(*pair) for pair in zip(monitor.masks[5], monitor.masks[9], strict=True)), "then frozen"
 
 
 def test_before_the_end_of_the_ramp_the_pruned_accuracy_is_reported_not_the_dense_one(digits: PreparedTask) -> None:
@@ -61,7 +61,7 @@ def test_before_the_end_of_the_ramp_the_pruned_accuracy_is_reported_not_the_dens
     assert monitor.curves[9]["delivered_accuracy"] == monitor.curves[9]["val_accuracy"]
 
 
-@pytest.mark.parametrize("break_at", [1, 4, 6, 9])
+@pytest.mark.parametrize("break_at", [1, 3, 4, 9])
 def test_resuming_within_the_ramp_leaves_no_trace(digits: PreparedTask, break_at: int) -> None:
     method = GradualMagnitude(GradualMagnitudeConfig())
     straight = method.fit(digits, {}, Recorder())
@@ -74,5 +74,5 @@ def test_resuming_within_the_ramp_leaves_no_trace(digits: PreparedTask, break_at
 
 
 def test_a_ramp_that_ends_before_it_begins_is_refused() -> None:
-    with pytest.raises(ValidationError, match=r"begin_share 0\.8 is not below end_share 0\.75"):
+    with pytest.raises(ValidationError, match=r"begin_share 0\.8 is not below end_share 0\.5"):
         GradualMagnitudeConfig(begin_share=0.8)
