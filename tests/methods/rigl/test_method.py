@@ -38,6 +38,7 @@ def test_every_update_keeps_the_counts_and_grows_zeros_without_momentum(digits: 
         if schedule.is_due(live.step):
             old = live.masks
             method._rewire(live, schedule)
+            assert all(parameter.grad is None for parameter in learner.parameters), "no weight moves in an update"
             grown = [new & ~before for new, before in zip(live.masks, old, strict=True)]
             for weight, mask, born in zip(weights, live.masks, grown, strict=True):
                 momentum = learner.momentum[places[id(weight)]]
