@@ -33,6 +33,7 @@ _BUILT_IN = {
     "dense": _Place("methods.dense:Dense", "methods.training.config:TrainingConfig", 1),
     "magnitude": _Place("methods.magnitude.method:Magnitude", "methods.magnitude.config:MagnitudeConfig", 1),
     "scratch": _Place("methods.scratch.method:Scratch", "methods.scratch.config:ScratchConfig", 1),
+    "odf2nna": _Place("methods.odf2nna.method:Odf2nna", "methods.odf2nna.config:Odf2nnaConfig", 1),
     "hypersparse": _Place("methods.hypersparse.method:HyperSparse", "methods.hypersparse.config:HyperSparseConfig", 1),
 }
 

@@ -158,6 +158,24 @@ def scaled_usefulness(variability: Tensor, outgoing: Tensor | None, *, relative:
     return usefulness_U / usefulness_U.max().clamp(min=torch.finfo(torch.float64).tiny) if relative else usefulness_U
 
 
+def ranks(usefulness: Tensor) -> Tensor:
+    """The place of each unit in its layer: the share of the layer's units that are at most as useful. [design]
+
+    An epsilon then drops the same share of every layer, which no single outlier can change.
+
+    Args:
+        usefulness: (U,).
+
+    Returns:
+        (U,) float64 in [0, 1): the least useful unit has 0, of equally useful ones the first counts as more useful.
+        Units of no usefulness at all keep 0.
+    """
+    rank_U = torch.empty(len(usefulness), dtype=torch.float64)
+    order_U = torch.argsort(usefulness.cpu(), descending=True, stable=True)
+    rank_U[order_U] = torch.arange(len(usefulness) - 1, -1, -1, dtype=torch.float64) / len(usefulness)
+    return torch.where(usefulness.cpu() > LEAST_EPSILON, rank_U, 0.0)
+
+
 def keep_units(usefulness: Sequence[Tensor], *, epsilon: float) -> list[Tensor]:
     """The units whose usefulness exceeds the tolerance, strictly; of a layer without any the most useful one.
 

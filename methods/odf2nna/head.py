@@ -1,0 +1,108 @@
+"""The dense head of a network: its last linear layers with ReLUs between. Of a multilayer perceptron that is the whole.
+
+Shapes: N = rows, U = units of one hidden layer, D = inputs of the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from methods.networks.architecture import Architecture, Node
+from methods.networks.graph import Network
+from methods.odf2nna.rebuild import cut
+from methods.surgery import extract
+
+
+@dataclass(frozen=True)
+class DenseHead:
+    """Names of the nodes of a head, from its input to the logits."""
+
+    layers: tuple[str, ...]
+    """Linear layers; the last gives the logits."""
+    sites: tuple[str, ...]
+    """ReLUs between them, one fewer."""
+    widths: tuple[int, ...]
+    """Inputs, hidden layers, outputs."""
+
+    @property
+    def num_inputs(self) -> int:
+        return self.widths[0]
+
+
+def find_head(architecture: Architecture) -> DenseHead | None:
+    """The longest chain linear - ReLU - linear - ... - logits at the end; None where it has no hidden layer."""
+    nodes = {node.name: node for node in architecture.nodes}
+    readers = architecture.num_readers()
+    top = architecture.nodes[-1]
+    if top.op != "linear":
+        return None
+    layers: list[Node] = [top]
+    sites: list[Node] = []
+    while True:
+        site = nodes[layers[0].inputs[0]]
+        below = nodes[site.inputs[0]] if site.inputs else site
+        if site.op != "relu" or below.op != "linear" or readers[site.name] > 1 or readers[below.name] > 1:
+            break
+        layers.insert(0, below)
+        sites.insert(0, site)
+    if not sites:
+        return None
+    widths = (layers[0].settings["in_features"], *(layer.settings["out_features"] for layer in layers))
+    return DenseHead(tuple(layer.name for layer in layers), tuple(site.name for site in sites), widths)
+
+
+def head_weights(network: Network, head: DenseHead) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights and biases of the head's layers, detached, sharing memory; zeros for a layer without bias."""
+    weights, biases = [], []
+    for name in head.layers:
+        layer = network.nodes[name]
+        assert isinstance(layer, nn.Linear)
+        weights.append(layer.weight.detach())
+        bias = layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias
+        biases.append(bias.detach())
+    return weights, biases
+
+
+@torch.no_grad()
+def head_inputs(network: Network, head: DenseHead, x: Tensor) -> Tensor:
+    """What the head's first layer reads, (N, D), for a batch as the network reads it."""
+    seen: list[Tensor] = []
+
+    def remember(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        del module
+        seen.append(inputs[0])
+
+    handle = network.nodes[head.layers[0]].register_forward_pre_hook(remember)
+    try:
+        network(x)
+    finally:
+        handle.remove()
+    return seen[0]
+
+
+@torch.no_grad()
+def with_head(network: Network, head: DenseHead, keep: Sequence[Tensor], biases: Sequence[Tensor]) -> Network:
+    """A smaller network: the hidden units of `keep`, the weights among them, and these biases.
+
+    What comes before the head loses only what nothing reads any more.
+
+    Args:
+        network: Left alone.
+        keep: One bool tensor per hidden layer of the head.
+        biases: Of all layers of the head, uncut, in place of the network's own. Layers without a bias keep none.
+    """
+    smaller = extract(network, _by_site(head, keep))
+    for name, bias in zip(head.layers, cut(head_weights(network, head)[0], biases, keep)[1], strict=True):
+        layer = smaller.nodes[name]
+        assert isinstance(layer, nn.Linear)
+        if layer.bias is not None:
+            layer.bias.copy_(bias)
+    return smaller
+
+
+def _by_site(head: DenseHead, keep: Sequence[Tensor]) -> Mapping[str, Tensor]:
+    return dict(zip(head.sites, keep, strict=True))
