@@ -9,7 +9,8 @@ from typing import Literal
 import torch
 
 from methods.contract import Normalization, Split, TaskInfo
-from methods.data.dataset import Array, DataError, DataSet, LockedTest
+from methods.data.dataset import Array, Column, DataError, DataSet, LockedTest
+from methods.data.encoding import TableEncoding, fit_encoding
 from methods.data.splits import Indices, require_samples, stratified_split, stratified_subset
 from methods.data.statistics import measure_normalization
 from methods.networks.build import build_network
@@ -69,6 +70,11 @@ class TaskData:
     validation_targets: Array = field(repr=False)
     normalization: Normalization
     locked: LockedTest | None
+    """A table's is as its file has it; `open_test` encodes it."""
+    columns: tuple[Column, ...] = ()
+    """Of the table as its file has it; empty for all other samples."""
+    encoding: TableEncoding | None = None
+    """Fitted on the training part: how that table became features; None for all other samples."""
 
     @property
     def num_bytes(self) -> int:
@@ -87,10 +93,17 @@ def prepare(spec: TaskSpec, dataset: DataSet) -> TaskData:
         dataset: The samples that `spec.data` names; may be without its test split.
 
     Raises:
-        DataError: A class has too few samples to be both trained and validated on.
+        DataError: A class has too few samples to be both trained and validated on, or no column of a table varies
+            in training.
     """
     train, validation = _split(spec, dataset)
-    train_inputs = dataset.train_inputs[train]
+    train_inputs, validation_inputs = dataset.train_inputs[train], dataset.train_inputs[validation]
+    encoding = None
+    # Of the training part alone, here and below: validation and test samples may not shape what the network sees.
+    if dataset.columns:
+        encoding = fit_encoding(train_inputs, dataset.columns)
+        train_inputs = encoding.encode(train_inputs, dataset.columns)
+        validation_inputs = encoding.encode(validation_inputs, dataset.columns)
     return TaskData(
         name=dataset.name,
         kind=dataset.kind,
@@ -98,11 +111,12 @@ def prepare(spec: TaskSpec, dataset: DataSet) -> TaskData:
         class_names=dataset.class_names,
         train_inputs=train_inputs,
         train_targets=dataset.train_targets[train],
-        validation_inputs=dataset.train_inputs[validation],
+        validation_inputs=validation_inputs,
         validation_targets=dataset.train_targets[validation],
-        # Of the training part alone: validation and test samples may not shape what the network sees.
         normalization=dataset.normalization or measure_normalization(train_inputs),
         locked=dataset.locked,
+        columns=dataset.columns,
+        encoding=encoding,
     )
 
 
@@ -163,7 +177,8 @@ def open_test(data: TaskData, *, opened_by: str, device: str = "cpu") -> Split:
     if data.locked is None:
         raise DataError(f"data set '{data.name}' came without its test split; load it again.")
     inputs, targets = data.locked.open(opened_by)
-    return _to_split(inputs.copy(), targets.copy(), device)
+    own = inputs.copy() if data.encoding is None else data.encoding.encode(inputs, data.columns)
+    return _to_split(own, targets.copy(), device)
 
 
 def _split(spec: TaskSpec, dataset: DataSet) -> tuple[Indices, Indices]:

@@ -42,9 +42,16 @@ def test_keys_of_released_runs_never_move() -> None:
         {"task_name": "another name"},
         {"task": TASK.model_copy(update={"batch_size": 64, "precision": "auto"})},
         {"task": TASK.model_copy(update={"data": DataSpec(source="digits", max_undecodable=0.0)})},
+        {"task": TASK.model_copy(update={"data": DataSpec(source="digits", target=None, numeric=(), drop=())})},
         {"config": {}},
     ],
-    ids=["name for people", "defaults of the task", "defaults of the data", "no changed field"],
+    ids=[
+        "name for people",
+        "defaults of the task",
+        "defaults of the data",
+        "defaults of tables",
+        "no changed field",
+    ],
 )
 def test_what_changes_no_result_changes_no_key(same: dict[str, Any]) -> None:
     assert _run(**same).key == _run().key
