@@ -62,6 +62,8 @@ class TaskSpec(BaseModel):
     split_seed: int = Field(default=0, ge=0)
     augmentation: Literal["none", "crop_flip"] = "none"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced` makes every class count alike in the training loss, however few samples it has."""
 
     def identity(self, data_fingerprint: str) -> dict[str, Any]:
         """What a result depends on, as JSON: the data by content, the rest by value, defaults left out."""

@@ -232,6 +232,20 @@ def test_a_table_is_encoded_alike_in_training_validation_and_test() -> None:
     assert np.isnan(table_inputs(20, seed=2)).any(), "the raw samples do have gaps"
 
 
+def test_balanced_classes_count_alike_whatever_the_part_trained_on() -> None:
+    spec = make_spec("breast_cancer", "mlp", class_weights="balanced", fraction=0.5)
+    task = build(spec)
+    assert task.class_weights is not None
+    counts = torch.bincount(task.train.targets)
+    assert (counts * task.class_weights).tolist() == pytest.approx([len(task.train) / 2] * 2)
+    assert build(make_spec("breast_cancer", "mlp")).class_weights is None
+
+
+def test_a_regression_with_weights_of_classes_is_refused() -> None:
+    with pytest.raises(DataError, match="'diabetes' is a regression and has no classes; remove `class_weights"):
+        build(make_spec("diabetes", "mlp", class_weights="balanced"))
+
+
 def test_a_class_with_a_single_sample_is_refused_by_name() -> None:
     inputs, targets = np.zeros((5, 2), dtype=np.float32), np.array([0, 0, 1, 1, 2])
     dataset = DataSet("tiny", "classification", "tiny", ("a", "b", "c"), inputs, targets, None)
