@@ -159,7 +159,7 @@ def train_epoch(
 
     Args:
         learner: Changed in place; its `epoch` goes up by one.
-        loss: Default: cross-entropy, mean squared error for regression, whose gradient is clipped to norm 1.
+        loss: Default: `default_loss`. The gradient of a regression is clipped to norm 1.
         after_backward: Called when the gradients of a step are there (and clipped), before the optimizer uses them.
         after_step: Called when the weights of a step have changed.
         clip: Limits the gradients of a regression in another way.
@@ -264,8 +264,19 @@ def evaluate(
 
 
 def default_loss(task: Task) -> Loss:
-    """Cross-entropy for classification, mean squared error for regression."""
-    return F.cross_entropy if task.info.kind == "classification" else _squared_error
+    """Cross-entropy for classification, with the task's weights of classes; mean squared error for regression."""
+    if task.info.kind == "regression":
+        return _squared_error
+    weight_K = task.class_weights
+    if weight_K is None:
+        return F.cross_entropy
+
+    def weighed(logits_NK: Tensor, targets_N: Tensor) -> Tensor:
+        # The plain mean, as the weights are 1 on average over the training part. PyTorch's own divides by the weights
+        # of the batch, so that they would mean nothing in a batch of one class.
+        return F.cross_entropy(logits_NK, targets_N, weight=weight_K, reduction="none").mean()
+
+    return weighed
 
 
 def _read(outputs: Tensor, reading: Reading | None) -> Tensor:
@@ -277,9 +288,11 @@ def _squared_error(logits_N1: Tensor, targets_N: Tensor) -> Tensor:
 
 
 def _score(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
-    """Accuracy or R2 as a scalar on the device."""
+    """Accuracy, or R2, which is 0 for constant targets as in `methods.measure`; a scalar on the device."""
     if task.info.kind == "classification":
         return (outputs.argmax(dim=1) == targets).double().mean()
     residual = (targets - outputs.squeeze(1)).double().square().sum()
     spread = (targets - targets.mean()).double().square().sum()
-    return 1 - residual / spread
+    low, high = targets.aminmax()
+    # Chosen without asking the device whether the targets are constant.
+    return torch.where(low < high, 1 - residual / spread, torch.zeros_like(spread))

@@ -52,7 +52,8 @@ def _scores(task: TaskComparison, terms: Terms) -> tuple[float, float]:
     means = [one.mean for one in shown] or [one.score for one in task.trials] or [0.0, 1.0]
     if task.dense is not None:
         means.append(task.dense.score(task.split).mean - terms.tolerance)
-    lowest, highest = min(means), max(means)
+    # An accuracy spans 1 at most; an R2 may lie anywhere below 0, and one bad point would press all others together.
+    lowest, highest = max(min(means), max(means) - 1), max(means)
     # Intervals of few seeds can be wider than all else: they may widen the range by half, no more.
     room = max(highest - lowest, 0.01) / 2
     lowest = max(min([lowest, *_ends(task, low=True)]), lowest - room)

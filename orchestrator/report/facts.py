@@ -34,6 +34,8 @@ class RunLine:
     device_seconds: float
     score: float | None
     """On validation."""
+    mse: float | None
+    """Likewise, of a regression."""
     ratio: float | None
     """Of the size that the study compares by."""
     notes: tuple[str, ...]
@@ -106,6 +108,7 @@ def _run_lines(rows: Iterable[Row], outcomes: Mapping[str, RunResult], measure: 
             cached=row["cached"],
             device_seconds=row["device_seconds"],
             score=row["val_score"],
+            mse=row["val_mse"],
             ratio=row[f"{measure}_ratio"],
             notes=outcomes[row["run_key"]].notes if row["run_key"] in outcomes else (),
         )

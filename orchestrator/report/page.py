@@ -220,12 +220,16 @@ def _run_row(line: RunLine, facts: Facts) -> Markup:
         element("th", _run_name(line), element("small", words.settings(line.config) or "defaults"), scope="row"),
         element("td", line.phase),
         element("td", ended, *(element("small", note) for note in line.notes)),
-        element("td", "" if line.score is None else words.score(line.score), class_="n"),
+        element("td", "" if line.score is None else words.score(line.score), _squared_error(line), class_="n"),
         element("td", "" if line.ratio is None else words.percent(line.ratio), class_="n"),
         element("td", words.duration(line.device_seconds), class_="n"),
         # Only a finished run has something to be compared with.
         element("td", rerun_command(line.run_key, facts.store) if line.status == "finished" else ""),
     )
+
+
+def _squared_error(line: RunLine) -> Markup:
+    return Markup() if line.mse is None else element("small", f"MSE {words.squared_error(line.mse)}")
 
 
 def _run_name(line: RunLine) -> str:

@@ -26,7 +26,8 @@ def experiment_note(experiment_id: str, question: str) -> str:
 - [Models]({place}/models?{_TRAINING}): the networks of the confirmed runs, to download
 - [Executions]({_runs(place, "kind", "execution")}): each with report, picture and table among its artifacts
 
-`size_ratio` is the size as a share of the dense network's. `accuracy_by_size` has the size in thousandths as its step.
+`size_ratio` is the size as a share of the dense network's. `accuracy_by_size` has the size in thousandths as its step;
+of a regression it is R2, and `..._mse` is the mean squared error in the square of the target's unit.
 `test_...` was measured once, at the end; choices were made by `val_...`. Seeds differ: read single runs with care, the
 report gives means and intervals.
 """
@@ -56,7 +57,8 @@ def confirmed_view(score: str) -> str:
     }
     off = {"isReordered": False, "isGenerated": False, "deleted": False}
     test = score.replace("val_", "test_")
-    columns = [f"metrics.`{name}`" for name in (score, test, "size_ratio", "stored_bytes")]
+    errors = ("val_mse", "test_mse") if score == "val_r2" else ()
+    columns = [f"metrics.`{name}`" for name in (score, test, *errors, "size_ratio", "stored_bytes")]
     return json.dumps(
         {
             "searchFilter": "tags.phase = 'confirm'",

@@ -166,7 +166,10 @@ _TEST_KEYS = {
     "latency_ms_1": "latency_ms_1",
     "latency_ms_256": "latency_ms_256",
 }
-_MODEL_KEYS = {"val_accuracy", "test_accuracy", "val_r2", "test_r2", "size_ratio", "stored_bytes", "nonzeros", "macs"}
+_MODEL_KEYS = {
+    *(f"{split}_{name}" for split in ("val", "test") for name in ("accuracy", "r2", "mse")),
+    *("size_ratio", "stored_bytes", "nonzeros", "macs"),
+}
 
 
 def _curve_points(curves: pa.Table | None, at_ms: int, *, limit: int) -> Iterator[Point]:

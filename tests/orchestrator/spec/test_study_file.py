@@ -70,6 +70,19 @@ BAD = [
     ("seeds:", "report: {measure: flops}\nseeds:", 10, "report.measure", ["macs"]),
     ("data: digits", "data: digitz", 4, "tasks.digits.data", ["unknown data source", "Did you mean 'digits'?"]),
     ("data: digits", "data: parquet_images", 4, "tasks.digits.data", ["needs `path`"]),
+    ("data: digits", "data: {source: digits, target: y}", 4, "tasks.digits.data", ["only data source 'table'"]),
+    ("data: digits", "data: {source: table, target: y}", 4, "tasks.digits.data", ["file or folder"]),
+    ("data: digits", "data: {source: table, kind: ranking}", 4, "tasks.digits.data.kind", ["regression", '"ranking"']),
+    ("data: digits", "data: {source: table, drop: id}", 4, "tasks.digits.data.drop", ["must be a list", '"id"']),
+    ("data: digits", "data: {source: table, targte: y}", 4, "tasks.digits.data.targte", ["Did you mean 'target'?"]),
+    ("epochs: 3", "epochs: 3, class_weights: equal", 4, "tasks.digits.class_weights", ["none, balanced", '"equal"']),
+    (
+        "digits, network: small_cnn, epochs: 3",
+        "diabetes, network: mlp, epochs: 3, class_weights: balanced",
+        4,
+        "tasks.digits.class_weights",
+        ["a regression has no classes"],
+    ),
     ("data: digits, ", "", 4, "tasks.digits.data", ["is missing"]),
     ("small_cnn", "small_cn", 4, "tasks.digits.network", ["unknown network", "Did you mean 'small_cnn'?"]),
     ("small_cnn", "{name: mlp, width: [8]}", 4, "tasks.digits.network", ["no argument 'width'"]),
@@ -190,6 +203,15 @@ def test_a_text_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     path = tmp_path / "tiny.yaml"
     path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
     assert load_study(path).name == "tiny"
+
+
+def test_a_table_is_named_by_path_and_target(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,size,y\n1,2,3\n")
+    source = f"{{source: table, path: {tmp_path}/t.csv, target: y, kind: regression, numeric: [size], drop: [id]}}"
+    data = (
+        parsed(GOOD.replace("data: digits, network: small_cnn", f"data: {source}, network: mlp")).tasks["digits"].data
+    )
+    assert (data.target, data.kind, data.numeric, data.drop) == ("y", "regression", ("size",), ("id",))
 
 
 def test_numbers_without_a_dot_before_the_exponent_are_numbers() -> None:
