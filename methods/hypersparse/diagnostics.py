@@ -137,6 +137,7 @@ def ramp_figures(record: RampRecord, *, metric: str) -> tuple[Figure, ...]:
         record: With one epoch at least.
         metric: What the accuracies are, for the axis: "accuracy" or "R2".
     """
+    stages = _stages(record)
     return (
         _strength(record),
         _below(record),
@@ -146,25 +147,27 @@ def ramp_figures(record: RampRecord, *, metric: str) -> tuple[Figure, ...]:
         ),
         _magnitudes(
             "weight_magnitudes",
-            "Magnitudes of the prunable weights before, in the middle of and at the end of the ramp",
+            "Magnitudes of the prunable weights before the ramp, in its middle and at its end",
             "magnitude of a weight",
-            {"before the ramp": record.before} | {name: epoch.weights for name, epoch in _stages(record).items()},
+            {"before the ramp": record.before} | {name: epoch.weights for name, epoch in stages[-2:]},
         ),
         _magnitudes(
             "penalty_gradients",
             "What the penalty adds to the gradients: alpha times its own",
             "magnitude of alpha times the penalty's gradient",
-            {name: epoch.penalty_gradients for name, epoch in _stages(record).items()},
+            {name: epoch.penalty_gradients for name, epoch in stages},
+            # Nearly all weights are pulled alike; the few that are spared show on a logarithmic scale alone.
+            log_y=True,
         ),
         _magnitudes(
             "task_gradients",
             "Gradients of the task in the last step of an epoch, prunable weights",
             "magnitude of the task's gradient",
-            {name: epoch.task_gradients for name, epoch in _stages(record).items()},
+            {name: epoch.task_gradients for name, epoch in stages},
         ),
         _by_epoch(
             "mask_overlap",
-            "Exploration turns into exploitation: the weights that pruning would keep settle",
+            "Do the weights to keep still change (exploration) or are they settled (exploitation)?",
             "share kept after the epoch before, too",
             {"overlap of successive masks": _values(record, "mask_overlap")},
         ),
@@ -182,7 +185,7 @@ def _strength(record: RampRecord) -> LineChart:
 def _below(record: RampRecord) -> LineChart:
     return _by_epoch(
         "share_below_tau_tenth",
-        "Weights that have collapsed: magnitude below tau / 10",
+        "Weights far below the pruning threshold: magnitude below tau / 10",
         "share of prunable weights",
         {"below tau / 10": _values(record, "share_below_tau_tenth")},
     )
@@ -190,7 +193,7 @@ def _below(record: RampRecord) -> LineChart:
 
 def _accuracies(record: RampRecord, metric: str) -> LineChart:
     lines = {"dense": _values(record, "dense_accuracy"), "pruned": _values(record, "pruned_accuracy")}
-    title = "The ramp ends when hard pruning no longer hurts, on training samples"
+    title = "Dense and hard pruned on training samples: the ramp is to end when pruning no longer hurts"
     return _by_epoch("pruned_against_dense", title, f"training {metric}", lines)
 
 
@@ -215,13 +218,15 @@ def _by_epoch(
     )
 
 
-def _stages(record: RampRecord) -> dict[str, RampEpoch]:
-    """The first, the middle and the last epoch, as far as they differ."""
+def _stages(record: RampRecord) -> list[tuple[str, RampEpoch]]:
+    """The first, the middle and the last epoch with their names, as far as they differ."""
     last = len(record.epochs)
-    return {f"epoch {number}": record.epochs[number - 1] for number in sorted({1, (last + 1) // 2, last})}
+    return [(f"epoch {number}", record.epochs[number - 1]) for number in sorted({1, (last + 1) // 2, last})]
 
 
-def _magnitudes(name: str, title: str, x_label: str, histograms: Mapping[str, Histogram]) -> LineChart:
+def _magnitudes(
+    name: str, title: str, x_label: str, histograms: Mapping[str, Histogram], *, log_y: bool = False
+) -> LineChart:
     """Histograms as steps, over the bins that any of them uses."""
     used = [index for one in histograms.values() for index, count in enumerate(one.counts) if count]
     first, last = min(used, default=0), max(used, default=_NUM_BINS - 1)
@@ -237,6 +242,7 @@ def _magnitudes(name: str, title: str, x_label: str, histograms: Mapping[str, Hi
             Line(label=label, x=edges, y=(*one.densities()[first : last + 1], 0.0)) for label, one in histograms.items()
         ),
         log_x=True,
+        log_y=log_y,
         steps=True,
     )
 

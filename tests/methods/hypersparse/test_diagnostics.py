@@ -129,11 +129,11 @@ def test_figures_tell_each_epoch_of_the_ramp_and_three_stages_of_the_magnitudes(
     assert charts["penalty_strength"].log_y
     assert charts["penalty_strength"].lines[0].x == (1.0, 2.0, 3.0, 4.0, 5.0)
     assert charts["penalty_strength"].lines[0].y == pytest.approx((1e-5, 2e-5, 3e-5, 4e-5, 5e-5))
+    assert charts["penalty_gradients"].log_y
     assert charts["mask_overlap"].lines[0].y == (None, 0.5, 0.5, 0.5, 0.5)
     assert [line.label for line in charts["pruned_against_dense"].lines] == ["dense", "pruned"]
     assert [line.label for line in charts["weight_magnitudes"].lines] == [
         "before the ramp",
-        "epoch 1",
         "epoch 3",
         "epoch 5",
     ]
