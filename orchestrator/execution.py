@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -94,7 +95,7 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
     started = time.perf_counter()
     outcome = method.fit(task, given, monitor)
     fit_seconds = time.perf_counter() - started
-    _check_labels(run, outcome)
+    _check_names(run, outcome)
 
     # The dense network through the same export; its size hangs on the architecture and hardly on the weights.
     reference = Sizes(**reference_sizes(task.network()))
@@ -122,6 +123,7 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
         )
     if monitor.curves:
         store.put_curves(run.key, pa.Table.from_pylist(_aligned(monitor.curves)))
+    store.put_figures(run.key, outcome.figures)
     result = RunResult(
         key=run.key,
         run=run,
@@ -140,13 +142,19 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
     return result
 
 
-def _check_labels(run: Run, outcome: Outcome) -> None:
-    labels = [variant.label for variant in outcome.variants]
-    if not labels:
+def _check_names(run: Run, outcome: Outcome) -> None:
+    if not outcome.variants:
         raise ValueError(f"method '{run.method}' delivered no network; `Outcome.variants` needs at least one")
-    twice = sorted({label for label in labels if labels.count(label) > 1})
-    if twice:
-        raise ValueError(f"method '{run.method}' delivered two variants '{twice[0]}'; give each a label of its own")
+    labels = _repeated(variant.label for variant in outcome.variants)
+    if labels:
+        raise ValueError(f"method '{run.method}' delivered two variants '{labels[0]}'; give each a label of its own")
+    names = _repeated(figure.name for figure in outcome.figures)
+    if names:
+        raise ValueError(f"method '{run.method}' delivered two figures '{names[0]}'; give each a name of its own")
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def prerequisite_runs(run: Run) -> dict[str, Run]:

@@ -22,6 +22,7 @@ def experiment_note(experiment_id: str, question: str) -> str:
 
 - [Accuracy against size]({view}&compareRunsMode=CHART): a point for each confirmed run
 - [Confirmed runs]({view}), the most accurate first: the best configurations, trained once per seed
+- Figures that a method recorded while it trained: artifacts `figures/` of its confirmed runs with the first seed
 - [Runs of the search]({_runs(place, "phase", "search")}), the smallest first; `#3` is a trial, a configuration
 - [Models]({place}/models?{_TRAINING}): the networks of the confirmed runs, to download
 - [Executions]({_runs(place, "kind", "execution")}): each with report, picture and table among its artifacts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from methods import artefact, registry
 from methods.contract import Given, Monitor, Outcome, Prerequisite, Task, TaskInfo, TrainingDiverged, UnsupportedTask
 from methods.contract import Variant as Delivered
 from methods.data.load import load_dataset
+from methods.figures import Figure, Line, LineChart
 from methods.tasks import TaskData, prepare
 from methods.training.config import TrainingConfig
 from orchestrator.errors import StoreProblem
 from orchestrator.execution import StoreMonitor, execute
-from orchestrator.runs import Run
+from orchestrator.runs import Run, RunResult
 from orchestrator.store import Store
 from orchestrator.work import Completion, Report, Work, WorkerSettings
 from tests.fakes import a_result, a_run, a_task
@@ -295,6 +297,46 @@ def test_a_delivery_that_cannot_be_kept_is_a_failure_of_the_run_alone(
     failure = bench(_run(data, "method")).failure
     assert failure is not None
     assert message in failure.message
+
+
+def _chart(name: str) -> LineChart:
+    line = Line(label="c", x=(1.0, 2.0), y=(0.5, None))
+    return LineChart(name=name, title="Pull", x_label="epoch", y_label="c", lines=(line,))
+
+
+def test_figures_are_stored_before_the_outcome_says_that_the_run_is_done(
+    bench: _Bench, data: TaskData, registered: Callable[[type[Method]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Drawing(Method):
+        def fit(self, task: Task, given: Given, monitor: Monitor) -> Outcome:
+            return replace(super().fit(task, given, monitor), figures=(_chart("one"), _chart("two")))
+
+    registered(Drawing)
+    run = _run(data, "method")
+    seen: list[tuple[Figure, ...]] = []
+    put_outcome = Store.put_outcome
+
+    def watched(store: Store, result: RunResult) -> bool:
+        seen.append(store.read_figures(result.key))
+        return put_outcome(store, result)
+
+    monkeypatch.setattr(Store, "put_outcome", watched)
+    assert bench(run).status == "finished"
+    assert bench.store.read_figures(run.key) == (_chart("one"), _chart("two"))
+    assert seen == [bench.store.read_figures(run.key)]
+
+
+def test_two_figures_of_one_name_are_a_failure_of_the_run_alone(
+    bench: _Bench, data: TaskData, registered: Callable[[type[Method]], None]
+) -> None:
+    class Drawing(Method):
+        def fit(self, task: Task, given: Given, monitor: Monitor) -> Outcome:
+            return replace(super().fit(task, given, monitor), figures=(_chart("b"), _chart("a"), _chart("b")))
+
+    registered(Drawing)
+    failure = bench(_run(data, "method")).failure
+    assert failure is not None
+    assert "two figures 'b'; give each a name of its own" in failure.message
 
 
 def test_work_runs_with_the_threads_it_was_given_and_the_caller_gets_its_own_back(

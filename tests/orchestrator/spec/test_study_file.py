@@ -253,6 +253,19 @@ def test_choices_and_whole_numbers_are_narrowed_by_their_own_kind() -> None:
     assert (type(warmup.low), type(warmup.high)) == (int, int)
 
 
+def test_fields_that_are_searched_only_by_name_stay_out_of_the_whole_space() -> None:
+    study = parsed(GOOD.replace("dense: {search: none}", "hypersparse: {search: all}"))
+    names = ["learning_rate", "weight_decay", "pruning_rate", "lambda_init", "eta", "warmup_epochs", "window"]
+    assert sorted(study.methods[0].space) == sorted(names)
+    entry = "hypersparse: {search: {momentum: all, first_drop: [50, 80], second_drop: all}}"
+    space = parsed(GOOD.replace("dense: {search: none}", entry)).methods[0].space
+    assert list(space) == ["momentum", "first_drop", "second_drop"]
+    drop = space["first_drop"]
+    assert isinstance(drop, Range)
+    assert (drop.low, drop.high) == (50, 80)
+    assert (type(drop.low), type(drop.high)) == (int, int)
+
+
 @pytest.mark.parametrize(("asked", "piece"), [("[5]", "the option 5"), ("[20.5, 60]", "whole number")])
 def test_choices_and_whole_numbers_refuse_others(asked: str, piece: str) -> None:
     field = "window" if asked == "[5]" else "warmup_epochs"
