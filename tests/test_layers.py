@@ -16,7 +16,7 @@ DOORS = {
     "optuna": {"orchestrator/search/cell_search.py"},
     "mlflow": {"orchestrator/tracking/"},
 }
-METHOD_PACKAGES = {"dense", "magnitude", "scratch", "hypersparse", "odf2nna"}
+METHOD_PACKAGES = {"dense", "magnitude", "scratch", "hypersparse", "odf2nna", "width_search"}
 LIGHT = (
     "methods",
     "methods.contract",

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from methods.odf2nna.rebuild import parameter_count
+from methods.networks.dense_head import parameter_count
 from methods.odf2nna.usefulness import LEAST_EPSILON, keep_units
 
 Units = Literal["useful", "random", "outgoing_norm", "mean_activation"]

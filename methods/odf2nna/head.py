@@ -1,58 +1,19 @@
-"""The dense head of a network: its last linear layers with ReLUs between. Of a multilayer perceptron that is the whole.
+"""Reading a network's dense head, and making it smaller.
 
-Shapes: N = rows, U = units of one hidden layer, D = inputs of the head.
+Shapes: N = rows, D = inputs of the head.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from methods.networks.architecture import Architecture, Node
+from methods.networks.dense_head import DenseHead
 from methods.networks.graph import Network
 from methods.odf2nna.rebuild import cut
 from methods.surgery import extract
-
-
-@dataclass(frozen=True)
-class DenseHead:
-    """Names of the nodes of a head, from its input to the logits."""
-
-    layers: tuple[str, ...]
-    """Linear layers; the last gives the logits."""
-    sites: tuple[str, ...]
-    """ReLUs between them, one fewer."""
-    widths: tuple[int, ...]
-    """Inputs, hidden layers, outputs."""
-
-    @property
-    def num_inputs(self) -> int:
-        return self.widths[0]
-
-
-def find_head(architecture: Architecture) -> DenseHead | None:
-    """The longest chain linear - ReLU - linear - ... - logits at the end; None where it has no hidden layer."""
-    nodes = {node.name: node for node in architecture.nodes}
-    readers = architecture.num_readers()
-    top = architecture.nodes[-1]
-    if top.op != "linear":
-        return None
-    layers: list[Node] = [top]
-    sites: list[Node] = []
-    while True:
-        site = nodes[layers[0].inputs[0]]
-        below = nodes[site.inputs[0]] if site.inputs else site
-        if site.op != "relu" or below.op != "linear" or readers[site.name] > 1 or readers[below.name] > 1:
-            break
-        layers.insert(0, below)
-        sites.insert(0, site)
-    if not sites:
-        return None
-    widths = (layers[0].settings["in_features"], *(layer.settings["out_features"] for layer in layers))
-    return DenseHead(tuple(layer.name for layer in layers), tuple(site.name for site in sites), widths)
 
 
 def head_weights(network: Network, head: DenseHead) -> tuple[list[Tensor], list[Tensor]]:

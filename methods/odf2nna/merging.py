@@ -14,10 +14,10 @@ from torch import Tensor
 
 from methods.contract import Task
 from methods.networks.architecture import Architecture, Node
+from methods.networks.dense_head import DenseHead, parameter_count
 from methods.networks.graph import Network
 from methods.networks.restore import restore
-from methods.odf2nna.head import DenseHead, head_weights
-from methods.odf2nna.rebuild import parameter_count
+from methods.odf2nna.head import head_weights
 from methods.training.batches import plain_batches
 
 _ROWS_AT_ONCE = 1024

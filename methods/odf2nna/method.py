@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from methods.contract import Given, Monitor, Outcome, Prerequisite, Task, TaskInfo, UnsupportedTask, Variant
+from methods.networks.dense_head import find_head
 from methods.networks.graph import Network
 from methods.odf2nna import usefulness_report
 from methods.odf2nna.config import Odf2nnaConfig
-from methods.odf2nna.head import find_head
 from methods.odf2nna.refining import Refinement, refine
 from methods.training.config import TrainingConfig
 from methods.training.loop import Phase, train

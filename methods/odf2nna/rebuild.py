@@ -10,13 +10,15 @@ Shapes: N = rows, n_l = units of layer l with l = 0 for the inputs; weights are 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from methods.networks.dense_head import parameter_count
 from methods.odf2nna.usefulness import StreamingMoments
+
+__all__ = ["Activation", "Transfer", "cut", "folded_biases", "hidden_means", "parameter_count", "rebuild"]
 
 Transfer = Literal["slice", "fold", "fold_sequential"]
 Activation = Literal["relu", "tanh", "sigmoid"]
@@ -27,15 +29,6 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
 }
 _ROWS_AT_ONCE = 8192
-
-
-def parameter_count(widths: Sequence[int]) -> int:
-    """Weights and biases of a multilayer perceptron: the sum of (n_{l-1} + 1) n_l.
-
-    Args:
-        widths: Inputs, hidden layers, outputs.
-    """
-    return sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
 
 
 def rebuild(

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from methods.contract import Task
 from methods.json_value import Json
 from methods.networks.build import initialise
+from methods.networks.dense_head import DenseHead, find_head, parameter_count
 from methods.networks.graph import Network
 from methods.odf2nna.config import Odf2nnaConfig
 from methods.odf2nna.cuts import Cutting, controls, warning
-from methods.odf2nna.head import DenseHead, find_head, head_inputs, head_weights, with_head
+from methods.odf2nna.head import head_inputs, head_weights, with_head
 from methods.odf2nna.merging import head_covariances, merge_affine_layers, merge_correlated
-from methods.odf2nna.rebuild import folded_biases, parameter_count, sequentially_folded_biases
+from methods.odf2nna.rebuild import folded_biases, sequentially_folded_biases
 from methods.odf2nna.screening import screen
 from methods.odf2nna.statistics import HeadStatistics, head_statistics
 from methods.odf2nna.usefulness import emptied, ranks, scaled_usefulness

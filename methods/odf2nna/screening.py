@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from methods.contract import Split, Task
+from methods.networks.dense_head import DenseHead
 from methods.networks.graph import Network
-from methods.odf2nna.head import DenseHead, head_inputs, head_weights
+from methods.odf2nna.head import head_inputs, head_weights
 from methods.training.batches import plain_batches
 
 _ROWS_AT_ONCE = 512

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from methods.contract import Task
+from methods.networks.dense_head import DenseHead
 from methods.networks.graph import Network
-from methods.odf2nna.head import DenseHead
 from methods.odf2nna.usefulness import Statistic, StreamingMoments, balanced_mean_and_std
 from methods.training.batches import plain_batches
 

@@ -11,7 +11,8 @@ Shapes: N = samples, M = networks, I, O = inputs and outputs of a layer (the wid
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +33,7 @@ def train_together(
     epochs: int,
     monitor: Monitor,
     phase: Phase,
-    carry: dict[str, object] | None = None,
+    carry: Mapping[str, Any] | None = None,
 ) -> list[Network]:
     """Train all networks in place by one schedule, as `train` would each of them; resumable like it.
 

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from methods.networks.dense_head import parameter_count
 from methods.odf2nna.cuts import Cutting, controls, most, warning
-from methods.odf2nna.rebuild import parameter_count
 from methods.odf2nna.usefulness import keep_units, ranks
 
 

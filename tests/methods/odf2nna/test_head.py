@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from methods.networks.catalog import design_network
-from methods.odf2nna.head import find_head, head_inputs, head_weights, with_head
+from methods.networks.dense_head import find_head
+from methods.odf2nna.head import head_inputs, head_weights, with_head
 from methods.odf2nna.rebuild import rebuild
 from methods.odf2nna.statistics import head_statistics
 from methods.training.batches import plain_batches

@@ -9,9 +9,10 @@ import torch
 
 from methods.contract import SilentMonitor
 from methods.dense import Dense
+from methods.networks.dense_head import find_head
 from methods.networks.graph import Network
 from methods.odf2nna.config import Odf2nnaConfig
-from methods.odf2nna.head import find_head, head_weights
+from methods.odf2nna.head import head_weights
 from methods.odf2nna.merging import head_covariances, merge_affine_layers, merge_correlated
 from methods.odf2nna.refining import Refinement, refine
 from methods.tasks import PreparedTask
