@@ -46,10 +46,11 @@ class StreamingMoments:
             raise ValueError(f"moments: a batch of shape {tuple(batch.shape)}{known}; give (rows, units).")
         if len(batch) == 0:
             return
-        rows_NU = batch.detach().double()
+        low_U, high_U = batch.detach().aminmax(dim=0)
+        rows_NU = batch.detach().to(torch.float64, copy=True)
         mean_U = rows_NU.mean(dim=0)
-        low_U, high_U = rows_NU.aminmax(dim=0)
-        self._join(len(batch), mean_U, (rows_NU - mean_U).square_().sum(dim=0), low_U, high_U)
+        squares_U = rows_NU.sub_(mean_U).square_().sum(dim=0)
+        self._join(len(batch), mean_U, squares_U, low_U.double(), high_U.double())
 
     def merge(self, other: StreamingMoments) -> None:
         """Take in all that `other` has seen; it is left alone.
