@@ -300,7 +300,8 @@ def _summary(
     within = None
     if dense is not None:
         floor = dense.validation.mean - terms.tolerance
-        within = min((one for one in own if one.validation.mean >= floor), key=size, default=None)
+        reached = [one for one in own if one.validation.mean >= floor]
+        within = min(reached, key=lambda one: (size(one), -one.validation.mean), default=None)
     return MethodSummary(
         method=method,
         hypervolume=_hypervolume_by_seed([one for one in own if one.on_front], terms, split),
