@@ -19,7 +19,9 @@ _LEAST_SPARSITY = 0.8
 """Below it a layer is not timed as CSR: on the machine measured, CSR began to pay between 0.9 and 0.98."""
 _LAYER_SECONDS = 0.02
 """To time one form of one layer, seven calls at least."""
-WORTH_MEASURING = 0.1
+_CLEARLY_FASTER = 0.9
+"""Share of the dense time that CSR may take at most: below that lies noise, and rows cost the next layer its layout."""
+_WORTH_MEASURING = 0.1
 """Share of weights that are not zero below which the ruler tries sparse execution."""
 
 
@@ -35,8 +37,8 @@ class LayerTiming:
 
     @property
     def is_sparse(self) -> bool:
-        """Whether the layer runs as CSR."""
-        return self.sparse_ms < self.dense_ms
+        """Whether the layer runs as CSR: it took a tenth less time at least."""
+        return self.sparse_ms < _CLEARLY_FASTER * self.dense_ms
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def sparse_latency_ms(network: Network, *, batch_size: int, dense_ms: float) -> 
 
 def is_sparse_enough(network: Network) -> bool:
     """Whether so few weights are left that sparse execution is worth a try."""
-    return count_nonzeros(network) < WORTH_MEASURING * count_parameters(network)
+    return count_nonzeros(network) < _WORTH_MEASURING * count_parameters(network)
 
 
 def _sparsity(layer: nn.Module) -> float:
