@@ -110,6 +110,9 @@ class RunResult(BaseModel):
     grade_seconds: float
     finished_at: str
     """UTC, ISO 8601."""
+    preprocessing: dict[str, Any] | None = None
+    """What turns raw samples into what the networks read, as JSON: `normalization` holds `mean` and `std` per channel
+    (images, on the 0-1 scale) or feature. None where an earlier version did not record it."""
     environment: dict[str, str] = Field(default_factory=dict)
     """`git`, `python`, `torch`, `device`, `cpu`, `threads`, `host`."""
 

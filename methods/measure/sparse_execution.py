@@ -49,6 +49,10 @@ class SparseExecution:
     """Gives the logits of the original to about 1e-5, and no gradients."""
     layers: tuple[LayerTiming, ...]
     """Those that were timed, in the order of the network; all others run dense."""
+    input_shape: tuple[int, ...]
+    """Of one sample."""
+    batch_size: int
+    """Samples per call, for which the choice was made."""
 
     @property
     def num_sparse(self) -> int:
@@ -87,21 +91,19 @@ def sparse_execution(network: Network, *, batch_size: int) -> SparseExecution:
         timings.append(timing)
         if timing.is_sparse:
             faster[node.name] = sparse
-    return SparseExecution(Rewired(network, faster), tuple(timings))
+    return SparseExecution(Rewired(network, faster), tuple(timings), network.architecture.input_shape, batch_size)
 
 
-def sparse_latency_ms(network: Network, *, batch_size: int, dense_ms: float) -> float | None:
-    """Median milliseconds of a forward pass under sparse execution on this CPU; None where it is not below `dense_ms`.
+def sparse_latency_ms(execution: SparseExecution, *, dense_ms: float) -> float | None:
+    """Median milliseconds of a forward pass of the whole batch; None where that is not below `dense_ms`.
 
     Args:
-        network: Deployed, on the CPU.
-        batch_size: Samples per call.
-        dense_ms: The same, executed densely.
+        execution: Its layers were timed one by one; this times the network.
+        dense_ms: The same for the network that it was made from.
     """
-    execution = sparse_execution(network, batch_size=batch_size)
     if execution.num_sparse == 0:
         return None
-    measured = latency_ms(execution.network, network.architecture.input_shape, batch_size).median_ms
+    measured = latency_ms(execution.network, execution.input_shape, execution.batch_size).median_ms
     return measured if measured < dense_ms else None
 
 
