@@ -15,7 +15,17 @@ import torch
 
 from methods import artefact
 from methods.contract import Given, Outcome, StoppedEarly, TrainingDiverged, UnsupportedTask
-from methods.measure import LATENCY_BATCH_SIZES, grade, latency_ms, quality, reference_sizes
+from methods.data.encoding import ENCODING
+from methods.measure import (
+    LATENCY_BATCH_SIZES,
+    grade,
+    is_sparse_enough,
+    latency_ms,
+    quality,
+    reference_sizes,
+    sparse_execution,
+    sparse_latency_ms,
+)
 from methods.registry import config_class, method_class
 from methods.tasks import build_task, open_test, task_info
 from methods.training.checkpoints import CheckpointError, pack, unpack
@@ -27,6 +37,7 @@ from orchestrator.store import Store
 from orchestrator.work import Completion, Judge, Report, Work, WorkerSettings
 
 if TYPE_CHECKING:
+    from methods.networks.graph import Network
     from methods.tasks import TaskData
 
 
@@ -134,12 +145,22 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
         fit_seconds=fit_seconds,
         grade_seconds=time.perf_counter() - started - fit_seconds,
         finished_at=_now(),
+        preprocessing=_preprocessing(data),
         environment=describe_environment(device=settings.device, threads=settings.threads),
     )
     if not store.put_outcome(result):
         # Another study was quicker; what is stored under a key is the result of everybody.
         return store.read_outcome(run.key) or result
     return result
+
+
+def _preprocessing(data: TaskData) -> dict[str, Any]:
+    """What a user of the networks must do with raw samples, for `RunResult.preprocessing`."""
+    normalization = data.normalization
+    found: dict[str, Any] = {"normalization": {"mean": list(normalization.mean), "std": list(normalization.std)}}
+    if data.encoding is not None:
+        found["table"] = ENCODING.dump_python(data.encoding, mode="json")
+    return found
 
 
 def _check_names(run: Run, outcome: Outcome) -> None:
@@ -184,22 +205,43 @@ def _measure(work: Work, data: TaskData, store: Store, settings: WorkerSettings)
     measured: dict[str, dict[str, float]] = {}
     task = build_task(run.task, data, name=run.task_name, seed=run.seed, device=settings.device)
     for variant in result.variants:
-        stored = store.read_variant(run.key, variant.label).artefact
-        try:
-            network = artefact.decode(stored).to(settings.device)
-        except artefact.ArtefactError as error:
-            raise StoreProblem(
-                f"{store}/runs/{run.key}: variant '{variant.label}' cannot be read: {error}; delete that folder, and "
-                "`pare resume` trains the run again"
-            ) from error
+        network = deployed_network(store, run.key, variant.label).to(settings.device)
         if work.kind == "test":
             split = open_test(data, opened_by=run.key, device=settings.device)
             measured[variant.label] = dict(quality(network, split, task).values)
         else:
-            measured[variant.label] = {
-                f"latency_ms_{size}": latency_ms(network, task.info.input_shape, size, device=settings.device).median_ms
-                for size in LATENCY_BATCH_SIZES
-            }
+            measured[variant.label] = _latency(network, settings.device)
+    return measured
+
+
+def deployed_network(store: Store, key: str, label: str) -> Network:
+    """A stored network as it is deployed: of its artefact, on the CPU, in evaluation mode.
+
+    Raises:
+        UnknownRecord: The run has no such variant.
+        StoreProblem: Its artefact is damaged.
+    """
+    stored = store.read_variant(key, label).artefact
+    try:
+        return artefact.decode(stored)
+    except artefact.ArtefactError as error:
+        raise StoreProblem(
+            f"{store}/runs/{key}: variant '{label}' cannot be read: {error}; delete that folder, and "
+            "`pare resume` trains the run again"
+        ) from error
+
+
+def _latency(network: Network, device: str) -> dict[str, float]:
+    """`latency_ms_<batch>`, and `latency_sparse_ms_<batch>` where sparse execution on the CPU is faster."""
+    measured = {}
+    sparse = device == "cpu" and is_sparse_enough(network)
+    for size in LATENCY_BATCH_SIZES:
+        dense_ms = latency_ms(network, network.architecture.input_shape, size, device=device).median_ms
+        measured[f"latency_ms_{size}"] = dense_ms
+        if sparse:
+            sparse_ms = sparse_latency_ms(sparse_execution(network, batch_size=size), dense_ms=dense_ms)
+            if sparse_ms is not None:
+                measured[f"latency_sparse_ms_{size}"] = sparse_ms
     return measured
 
 

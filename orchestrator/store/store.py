@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from methods.figures import FIGURES, Figure
 from orchestrator.errors import StoreProblem, UnknownRecord
 from orchestrator.runs import Failure, Run, RunResult
-from orchestrator.store.files import Files, open_files, safe_name, shown
+from orchestrator.store.files import Files, is_safe_name, open_files, safe_name, shown
 from orchestrator.store.stored_json import decode_json, encode_json, first_fault
 from orchestrator.store.study_folder import StudyFolder
 
@@ -99,6 +99,21 @@ class Store:
         path = _run(key, "outcome.json")
         data = self._files.read(path)
         return None if data is None else decode_json(RunResult, data, self._files.place(path))
+
+    def finished_run(self, key: str) -> RunResult:
+        """The result of a run that a user names.
+
+        Raises:
+            UnknownRecord: There is no such run, or it is not finished.
+        """
+        result = self.read_outcome(key) if is_safe_name(key) else None
+        if result is not None:
+            return result
+        if is_safe_name(key) and self._files.exists(_run(key, "run.json")):
+            failed = self.failures(key)
+            why = f"; its last attempt failed: {failed[-1].message}" if failed else ""
+            raise UnknownRecord(f"{self}: run {key} is not finished{why}; `pare resume` goes on with its study")
+        raise UnknownRecord(f"{self}: no finished run {key}; its report and results.parquet name those there are")
 
     def finished_keys(self) -> list[str]:
         """Keys of all finished runs, sorted."""

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.comparison import Comparison, TaskComparison, Terms, compare, compare_tasks
+from orchestrator.comparison import Comparison, TaskComparison, Terms, compare, compare_tasks, read_results
 from orchestrator.errors import StoreProblem, UnknownRecord
-from orchestrator.results import COLUMNS
+from orchestrator.results import COLUMNS, table_bytes
 from orchestrator.store import Store
 from tests.orchestrator.constructed_study import ConstructedStudy
 
@@ -287,6 +287,15 @@ def test_a_study_is_compared_from_its_store(tmp_path: Path) -> None:
     assert found.question.startswith("Which method")
     assert found.terms == Terms(seeds=(0, 1, 2), measure="stored_bytes", tolerance=0.01, size_budgets=(0.05, 0.1, 0.25))
     assert all(task.split == "test" and task.dense is not None for task in found.tasks)
+
+
+def test_a_table_of_an_earlier_version_has_nulls_in_the_columns_that_are_new(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path))
+    ConstructedStudy(store).build({"digits": 0.98})
+    table = read_results(store, "made_up").drop_columns(["latency_sparse_ms_1", "latency_sparse_ms_256"])
+    store.study("made_up").write_file("results.parquet", table_bytes(table))
+    again = read_results(store, "made_up")
+    assert again.column("latency_sparse_ms_256").null_count == again.num_rows == table.num_rows
 
 
 def test_studies_without_results_and_broken_files_are_named(tmp_path: Path) -> None:

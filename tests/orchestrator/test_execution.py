@@ -15,6 +15,7 @@ from methods.contract import Given, Monitor, Outcome, Prerequisite, Task, TaskIn
 from methods.contract import Variant as Delivered
 from methods.data.load import load_dataset
 from methods.figures import Figure, Line, LineChart
+from methods.measure import SparseExecution
 from methods.tasks import TaskData, prepare
 from methods.training.config import TrainingConfig
 from orchestrator.errors import StoreProblem
@@ -354,6 +355,43 @@ def test_work_runs_with_the_threads_it_was_given_and_the_caller_gets_its_own_bac
     assert result.facts["threads"] == before + 1
     assert result.environment["threads"] == str(before + 1)
     assert torch.get_num_threads() == before
+
+
+def test_a_result_tells_how_samples_were_normalised_and_keeps_it_as_it_was(bench: _Bench, data: TaskData) -> None:
+    result = bench(_run(data, "dense")).result
+    assert result is not None
+    mean, std = data.normalization.mean, data.normalization.std
+    assert result.preprocessing == {"normalization": {"mean": list(mean), "std": list(std)}}
+    assert bench.store.read_outcome(result.key) == result
+
+
+@pytest.mark.parametrize("share_kept", [1.0, 0.05])
+def test_sparse_execution_is_timed_where_few_weights_are_left_and_kept_where_it_is_faster(
+    share_kept: float,
+    bench: _Bench,
+    data: TaskData,
+    registered: Callable[[type[Method]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Pruned(Method):
+        def fit(self, task: Task, given: Given, monitor: Monitor) -> Outcome:
+            outcome = super().fit(task, given, monitor)
+            with torch.no_grad():
+                for weight in outcome.variants[0].network.parameters():
+                    weight.mul_(torch.rand(weight.shape, generator=torch.Generator().manual_seed(0)) < share_kept)
+            return outcome
+
+    def only_for_many(execution: SparseExecution, *, dense_ms: float) -> float | None:
+        return dense_ms / 2 if execution.batch_size > 1 else None
+
+    registered(Pruned)
+    monkeypatch.setattr("orchestrator.execution.sparse_latency_ms", only_for_many)
+    run = _run(data, "method")
+    bench(run)
+    measured = bench(run, kind="latency").measured["same"]
+    dense = {"latency_ms_1", "latency_ms_256"}
+    assert set(measured) == (dense if share_kept == 1 else dense | {"latency_sparse_ms_256"})
+    assert all(milliseconds > 0 for milliseconds in measured.values())
 
 
 def test_curves_of_phases_with_different_values_share_one_table(

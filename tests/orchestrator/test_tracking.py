@@ -566,12 +566,15 @@ def test_regression_run_has_regression_metrics_and_never_too_many_charts() -> No
         result=result,
         headline=filled_variant,
         measure="stored_bytes",
-        test={"r2": 0.7, "mse": 3.0, "latency_ms_1": float("nan")},
+        test={
+            **{"r2": 0.7, "mse": 3.0, "latency_ms_1": float("nan")},
+            **{"latency_sparse_ms_1": 0.2, "latency_sparse_ms_256": 4.0},
+        },
         curves=lambda: pa.table(columns),
     )
     points = {point.key: point.value for point in [*tracked.points(now_ms=0), *tracked.test_points(now_ms=0)]}
     assert {"val_r2": 0.8, "val_mse": 2.5, "test_r2": 0.7, "test_mse": 3.0, "size_ratio": 1.0}.items() <= points.items()
-    assert points["latency_ms_1"] == 0.5
+    assert (points["latency_ms_1"], points["latency_sparse_ms_1"]) == (0.5, 0.2)
     assert "val_accuracy" not in points
     assert len(points) == MAX_METRICS
 
