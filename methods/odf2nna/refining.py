@@ -58,11 +58,11 @@ class Refinement:
 
     head: DenseHead
     usefulness: tuple[Tensor, ...]
-    """(units,) per hidden layer."""
+    """(units,) per hidden layer; with preset `ranked` what is ranked, not the ranks."""
     total_parameters: int
     """Of the original network."""
     screened: tuple[Cut, ...]
-    """All different cuts, smallest first."""
+    """All different cuts, the grid's and the one asked for, smallest first."""
     chosen: tuple[Cut, ...]
     """Those to retrain, smallest first."""
     networks: tuple[Network, ...]
@@ -84,10 +84,13 @@ def refine(original: Network, task: Task, config: Odf2nnaConfig, *, note: Callab
     statistics = head_statistics(network, head, task, statistic=config.statistic, balanced=config.balance_classes)
     usefulness = _usefulness(network, head, statistics, merged, config)
     total = sum(parameter.numel() for parameter in network.parameters())
-    cutting = Cutting(usefulness, head.widths[0], head.widths[-1], total - parameter_count(head.widths))
-    cuts = _cuts(network, head, task, config, cutting, statistics)
+    scores = tuple(map(ranks, usefulness)) if config.preset == "ranked" else usefulness
+    cutting = Cutting(scores, head.widths[0], head.widths[-1], total - parameter_count(head.widths))
+    asked = cutting.epsilon_for(config.keep_share) if config.keep_share is not None else config.epsilon
+    epsilons = config.grid if asked is None else (asked, *config.grid)
+    cuts = _cuts(network, head, task, config, cutting, statistics, epsilons)
     screened = tuple(sorted(cuts, key=lambda cut: (cut.parameters, -cut.epsilon)))
-    chosen = _chosen(screened, config.candidates)
+    chosen = _chosen(screened, config.candidates) if asked is None else (cuts[0],)
     for cut in chosen:
         _remark(cut, cutting, head, config, note)
     networks = tuple(_built(network, head, cut, task, config, note) for cut in chosen)
@@ -129,8 +132,7 @@ def _usefulness(
         if merged is not None:
             variability_U = torch.where(merged[layer].to(variability_U.device), 0.0, variability_U)
         outgoing = weights[layer + 1] if recommended else None
-        usefulness_U = scaled_usefulness(variability_U, outgoing, relative=recommended).cpu()
-        scores.append(ranks(usefulness_U) if config.preset == "ranked" else usefulness_U)
+        scores.append(scaled_usefulness(variability_U, outgoing, relative=recommended).cpu())
     return tuple(scores)
 
 
@@ -141,11 +143,12 @@ def _cuts(
     config: Odf2nnaConfig,
     cutting: Cutting,
     statistics: HeadStatistics,
+    epsilons: Sequence[float],
 ) -> list[Cut]:
-    """The cut that was asked for, or all different ones of the grid; screened on validation in one evaluation."""
+    """The first cut, and of the others those that differ, in this order; screened on validation in one evaluation."""
     weights, _ = head_weights(network, head)
     keeps: dict[float, list[Tensor]] = {}
-    for epsilon in _epsilons(config, cutting):
+    for epsilon in epsilons:
         keep = cutting.keep(epsilon, multiple=config.round_to)
         generator = torch.Generator().manual_seed(task.seed)
         keep = controls(config.units, keep, outgoing=weights[1:], mean=statistics.mean, generator=generator)
@@ -159,12 +162,6 @@ def _cuts(
         Cut(epsilon, tuple(keep), tuple(own), cutting.other_parameters + parameter_count(size), score)
         for (epsilon, keep), own, size, score in zip(on_device.items(), folded, sizes, scores, strict=True)
     ]
-
-
-def _epsilons(config: Odf2nnaConfig, cutting: Cutting) -> tuple[float, ...]:
-    if config.keep_share is not None:
-        return (cutting.epsilon_for(config.keep_share),)
-    return config.grid if config.epsilon is None else (config.epsilon,)
 
 
 def _biases(

@@ -27,37 +27,32 @@ def facts(found: Refinement) -> dict[str, Json]:
 
 
 def figures(found: Refinement, info: TaskInfo) -> tuple[Figure, ...]:
-    """Usefulness by layer; with several cuts also score against size before retraining."""
+    """Usefulness by layer, and score against size before retraining."""
     lines = []
     for site, usefulness_U in zip(found.head.sites, found.usefulness, strict=True):
         falling = sorted(usefulness_U.tolist(), reverse=True)
         places = tuple((number + 1) / len(falling) for number in range(len(falling)))
         lines.append(Line(label=site, x=places, y=tuple(falling)))
-    charts = [
+    return (
         LineChart(
             name="usefulness",
             title="Usefulness of hidden units, most useful first",
             x_label="share of the layer's units",
             y_label="usefulness",
             lines=tuple(lines),
-        )
-    ]
-    if len(found.screened) > 1:
-        score = "accuracy" if info.kind == "classification" else "R²"
-        charts.append(
-            LineChart(
-                name="tolerance",
-                title="What each tolerance costs before retraining",
-                x_label="share of the parameters kept",
-                y_label=f"validation {score}",
-                lines=(
-                    Line(
-                        label="cut, not retrained",
-                        x=tuple(cut.parameters / found.total_parameters for cut in found.screened),
-                        y=tuple(cut.score for cut in found.screened),
-                    ),
+        ),
+        LineChart(
+            name="tolerance",
+            title="What each tolerance costs before retraining",
+            x_label="share of the parameters kept",
+            y_label="validation accuracy" if info.kind == "classification" else "validation R²",
+            lines=(
+                Line(
+                    label="cut, not retrained",
+                    x=tuple(cut.parameters / found.total_parameters for cut in found.screened),
+                    y=tuple(cut.score for cut in found.screened),
                 ),
-                log_x=True,
-            )
-        )
-    return tuple(charts)
+            ),
+            log_x=True,
+        ),
+    )

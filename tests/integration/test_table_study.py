@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from methods.data.encoding import ENCODING
 from orchestrator import compare, run_study
 from orchestrator.comparison import read_results
 from orchestrator.errors import DataProblem, StudyInvalid
@@ -66,6 +67,16 @@ def test_tables_are_learnt_from_and_tested_on(study: Study) -> None:
     assert all(row["test_r2"] > 0.8 for row in dense if row["task"] == "prices")
     found = compare(Store.open(study.store), study.name)
     assert [(task.task, task.split) for task in found.tasks] == [("survival", "test"), ("prices", "test")]
+
+
+def test_how_columns_become_features_is_kept_with_the_result(study: Study) -> None:
+    store = Store.open(study.store)
+    record = next(r for r in store.study(study.name).records() if r.method == "dense" and r.task_name == "survival")
+    result = store.read_outcome(record.run.key)
+    assert result is not None
+    assert result.preprocessing is not None
+    encoding = ENCODING.validate_python(result.preprocessing["table"])
+    assert len(encoding.feature_names) == len(result.preprocessing["normalization"]["mean"])
 
 
 def test_a_run_on_a_table_can_be_run_again(study: Study, tmp_path: Path) -> None:
