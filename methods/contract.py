@@ -1,6 +1,6 @@
 """The contract between methods and whoever runs them: what goes in, what comes out, what may be said in between.
 
-Shapes: N = samples, C = channels, H, W = height and width, D = features.
+Shapes: N = samples, C = channels, H, W = height and width, D = features, K = classes.
 Importing this file does not load torch.
 """
 
@@ -106,6 +106,12 @@ class Task(Protocol):
     def device(self) -> str: ...
     @property
     def precision(self) -> Literal["auto", "float32", "bfloat16"]: ...
+    @property
+    def class_weights(self) -> Tensor | None:
+        """float32 (K,) on the device: what a sample of each class counts in the training loss, 1 on average over
+        `train`; None: all alike. `methods.training.loop.default_loss` heeds it, and so must a loss in its place."""
+        ...
+
     def network(self, *, width: float = 1.0) -> Network:
         """A freshly initialised network of the task's architecture, on the task's device.
 

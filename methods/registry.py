@@ -41,6 +41,10 @@ _BUILT_IN = {
     "grasp": _Place("methods.grasp.method:Grasp", "methods.grasp.config:GraspConfig", 1),
     "rigl": _Place("methods.rigl.method:RigL", "methods.rigl.config:RigLConfig", 1),
     "scratch": _Place("methods.scratch.method:Scratch", "methods.scratch.config:ScratchConfig", 1),
+    "odf2nna": _Place("methods.odf2nna.method:Odf2nna", "methods.odf2nna.config:Odf2nnaConfig", 1),
+    "width_search": _Place(
+        "methods.width_search.method:WidthSearch", "methods.width_search.config:WidthSearchConfig", 1
+    ),
     "hypersparse": _Place("methods.hypersparse.method:HyperSparse", "methods.hypersparse.config:HyperSparseConfig", 1),
 }
 

@@ -15,11 +15,19 @@ class DataSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str
-    """A name in `methods.data.catalog`: a bundled set (`digits`, `iris`, ...), `parquet_images` or `image_folder`."""
+    """A name in `methods.data.catalog`: a bundled set (`digits`, `iris`, ...) or a source of the user's own samples."""
     path: str | None = None
-    """Folder of the user's own samples; `${NAME}` reads the environment. Only for sources that take a path."""
+    """Where the user's own samples lie: a folder, for `table` also a file; `${NAME}` reads the environment."""
     max_undecodable: float = Field(default=0.0, ge=0, lt=1)
     """Share of images that may fail to decode before the set is refused; those that fail are left out and named."""
+    target: str | None = None
+    """Column to predict. This and the fields below are for `table` only."""
+    kind: Literal["classification", "regression"] | None = None
+    """None: the target's values decide, see `methods.data.tables.load_table`."""
+    numeric: tuple[str, ...] = ()
+    """Columns promised to hold numbers: any other text in them is an error and does not make them categories."""
+    drop: tuple[str, ...] = ()
+    """Columns to leave out."""
 
 
 class NetworkSpec(BaseModel):
@@ -54,6 +62,8 @@ class TaskSpec(BaseModel):
     split_seed: int = Field(default=0, ge=0)
     augmentation: Literal["none", "crop_flip"] = "none"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced` makes every class count alike in the training loss, however few samples it has."""
 
     def identity(self, data_fingerprint: str) -> dict[str, Any]:
         """What a result depends on, as JSON: the data by content, the rest by value, defaults left out."""

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from methods.contract import Normalization, Split, TaskInfo
-from methods.data.dataset import Array, DataError, DataSet, LockedTest
+from methods.data.dataset import Array, Column, DataError, DataSet, LockedTest
+from methods.data.encoding import TableEncoding, fit_encoding
 from methods.data.splits import Indices, require_samples, stratified_split, stratified_subset
-from methods.data.statistics import measure_normalization
+from methods.data.statistics import balanced_weights, measure_normalization
 from methods.networks.build import build_network
 from methods.networks.catalog import design_network
 from methods.networks.graph import Network
@@ -37,6 +39,7 @@ class PreparedTask:
     device: str
     precision: Literal["auto", "float32", "bfloat16"]
     network_spec: NetworkSpec
+    class_weights: Tensor | None = None
 
     def network(self, *, width: float = 1.0) -> Network:
         """A fresh network on the task's device; its weights depend on `seed` and `width` alone."""
@@ -69,6 +72,11 @@ class TaskData:
     validation_targets: Array = field(repr=False)
     normalization: Normalization
     locked: LockedTest | None
+    """A table's is as its file has it; `open_test` encodes it."""
+    columns: tuple[Column, ...] = ()
+    """Of the table as its file has it; empty for all other samples."""
+    encoding: TableEncoding | None = None
+    """Fitted on the training part: how that table became features; None for all other samples."""
 
     @property
     def num_bytes(self) -> int:
@@ -87,10 +95,19 @@ def prepare(spec: TaskSpec, dataset: DataSet) -> TaskData:
         dataset: The samples that `spec.data` names; may be without its test split.
 
     Raises:
-        DataError: A class has too few samples to be both trained and validated on.
+        DataError: A class has too few samples to be both trained and validated on, no column of a table varies in
+            training, or classes of a regression are to be weighed.
     """
+    if spec.class_weights == "balanced" and dataset.kind == "regression":
+        raise DataError(f"'{dataset.name}' is a regression and has no classes; remove `class_weights: balanced`.")
     train, validation = _split(spec, dataset)
-    train_inputs = dataset.train_inputs[train]
+    train_inputs, validation_inputs = dataset.train_inputs[train], dataset.train_inputs[validation]
+    encoding = None
+    # Of the training part alone, here and below: validation and test samples may not shape what the network sees.
+    if dataset.columns:
+        encoding = fit_encoding(train_inputs, dataset.columns)
+        train_inputs = encoding.encode(train_inputs, dataset.columns)
+        validation_inputs = encoding.encode(validation_inputs, dataset.columns)
     return TaskData(
         name=dataset.name,
         kind=dataset.kind,
@@ -98,11 +115,12 @@ def prepare(spec: TaskSpec, dataset: DataSet) -> TaskData:
         class_names=dataset.class_names,
         train_inputs=train_inputs,
         train_targets=dataset.train_targets[train],
-        validation_inputs=dataset.train_inputs[validation],
+        validation_inputs=validation_inputs,
         validation_targets=dataset.train_targets[validation],
-        # Of the training part alone: validation and test samples may not shape what the network sees.
         normalization=dataset.normalization or measure_normalization(train_inputs),
         locked=dataset.locked,
+        columns=dataset.columns,
+        encoding=encoding,
     )
 
 
@@ -128,6 +146,7 @@ def build_task(spec: TaskSpec, data: TaskData, *, name: str, seed: int, device: 
         device=device,
         precision=spec.precision,
         network_spec=spec.network,
+        class_weights=_class_weights(spec, data, device),
     )
 
 
@@ -163,7 +182,14 @@ def open_test(data: TaskData, *, opened_by: str, device: str = "cpu") -> Split:
     if data.locked is None:
         raise DataError(f"data set '{data.name}' came without its test split; load it again.")
     inputs, targets = data.locked.open(opened_by)
-    return _to_split(inputs.copy(), targets.copy(), device)
+    own = inputs.copy() if data.encoding is None else data.encoding.encode(inputs, data.columns)
+    return _to_split(own, targets.copy(), device)
+
+
+def _class_weights(spec: TaskSpec, data: TaskData, device: str) -> Tensor | None:
+    if spec.class_weights == "none":
+        return None
+    return torch.from_numpy(balanced_weights(data.train_targets, len(data.class_names))).to(device)
 
 
 def _split(spec: TaskSpec, dataset: DataSet) -> tuple[Indices, Indices]:

@@ -230,6 +230,42 @@ def rerun(
 
 
 @app.command()
+def export(
+    key: Annotated[str, typer.Argument(metavar="RUN_KEY", help="Key of a finished run, as in the report.")],
+    variant: Annotated[str | None, typer.Option(help="Label of the network; the run's headline unless given.")] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(help="safetensors, artefact, torch or onnx; by the output's suffix unless given, or safetensors."),
+    ] = None,
+    store: _StoreOption = _DEFAULT_STORE,
+    output: Annotated[Path | None, typer.Option(help="File or folder; the current folder unless given.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what lies there.")] = False,
+    latency: Annotated[bool, typer.Option("--latency", help="Time it on this CPU, dense and sparse.")] = False,
+    as_json: _JsonOption = False,
+) -> None:
+    """Write a network to a file to deploy.
+
+    With a description beside it; read back and compared before it gets its name.
+    """
+    from orchestrator.display import show_export
+    from orchestrator.export import export_network
+
+    made = export_network(
+        key,
+        store=_existing_store(store),
+        variant=variant,
+        format=format,
+        output=output,
+        force=force,
+        latency=latency,
+    )
+    if as_json:
+        _print_json(made.to_json())
+    else:
+        show_export(made)
+
+
+@app.command()
 def sync(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a study.")],
     store: _StoreOption = _DEFAULT_STORE,

@@ -76,10 +76,18 @@ class Configuration:
     """In the order of the seeds."""
     on_front: bool = False
     """Whether no other configuration of its method beats its means on validation."""
+    validation_mse: Estimate | None = None
+    """Mean squared error in the square of the target's unit; None for classification."""
+    test_mse: Estimate | None = None
+    """Likewise; None also until the test split is opened."""
 
     def score(self, split: Split) -> Estimate:
         """Its score on one split; validation while there is none on test."""
         return self.test if split == "test" and self.test is not None else self.validation
+
+    def mse(self, split: Split) -> Estimate | None:
+        """Its squared error on the split that `score` speaks of; None for classification."""
+        return self.test_mse if split == "test" and self.test is not None else self.validation_mse
 
 
 @dataclass(frozen=True)
@@ -259,7 +267,14 @@ def _configuration(by_seed: Mapping[int, Row], terms: Terms) -> Configuration:
         ratios={measure: estimate([row[f"{measure}_ratio"] for row in rows]) for measure in SIZE_MEASURES},
         latency_ms={batch: sum(times) / len(times) for batch, times in latency.items() if times},
         run_keys=tuple(row["run_key"] for row in rows),
+        validation_mse=_if_all_known([row["val_mse"] for row in rows]),
+        test_mse=_if_all_known([row["test_mse"] for row in rows]),
     )
+
+
+def _if_all_known(values: Sequence[float | None]) -> Estimate | None:
+    known = [value for value in values if value is not None]
+    return estimate(known) if len(known) == len(values) else None
 
 
 def _mark_fronts(configurations: Sequence[Configuration], measure: str) -> tuple[Configuration, ...]:
@@ -285,7 +300,8 @@ def _summary(
     within = None
     if dense is not None:
         floor = dense.validation.mean - terms.tolerance
-        within = min((one for one in own if one.validation.mean >= floor), key=size, default=None)
+        reached = [one for one in own if one.validation.mean >= floor]
+        within = min(reached, key=lambda one: (size(one), -one.validation.mean), default=None)
     return MethodSummary(
         method=method,
         hypervolume=_hypervolume_by_seed([one for one in own if one.on_front], terms, split),

@@ -1,4 +1,4 @@
-"""Tables for a terminal: a plan, a study's status, a repeated run, the findings of the doctor."""
+"""Tables for a terminal: a plan, a study's status, a repeated run, an exported network, the findings of the doctor."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from orchestrator.progress import duration
 
 if TYPE_CHECKING:
     from orchestrator.doctor import Check
+    from orchestrator.export import Export
     from orchestrator.plan import Plan
     from orchestrator.rerun import Rerun
     from orchestrator.status import StudyStatus
@@ -75,6 +76,26 @@ def show_rerun(rerun: Rerun) -> None:
     same = rerun.recorded.variants == rerun.repeated.variants
     console.print("every figure is the same" if same else "figures differ; see the environments in both outcome.json")
     console.print(f"repeated run: {rerun.store}")
+
+
+def show_export(export: Export) -> None:
+    """Print what was written, what was verified, and what the file takes."""
+    console = _console()
+    console.print(f"{export.path}: {export.num_bytes:,} bytes, format {export.format}")
+    console.print(f"{export.description}: its description")
+    console.print(f"variant '{export.variant}' of run {export.run_key}: {export.chosen}")
+    console.print(
+        f"verified: read back, its logits on {export.num_samples} random samples differ from the network's by at most "
+        f"{export.max_abs_difference:.1e}"
+    )
+    console.print(f"takes: float32, {export.input_scale}")
+    for batch, times in (export.latency or {"batches": {}})["batches"].items():
+        layers = times["layers"]
+        sparse = "no faster" if times["sparse_ms"] is None else f"{times['sparse_ms']:.3g} ms"
+        console.print(
+            f"batch {batch} on this CPU: {times['dense_ms']:.3g} ms dense, sparse {sparse} "
+            f"({sum(layer['is_sparse'] for layer in layers)} of {len(layers)} candidate layers as CSR)"
+        )
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, num_left: int) -> Table:

@@ -2,13 +2,14 @@
 
     PareError                      shown as one line without traceback
     |- StudyInvalid                a study file is wrong; all its faults at once        exit 2
+    |- ExportRefused               what to export, or to which file, is not clear       exit 2
     |- DataProblem                 a data set is missing, broken or mislabelled         exit 3
     |- StoreProblem                the store cannot be read or written                  exit 4
     |  |- StoreFull                no space left
     |  |- StoreLocked              another coordinator works on this study
     |  `- UnknownRecord            no such study or run in this store
     |- ServiceMissing              Ray, Optuna, MLflow or a server is not there         exit 5
-    `- RunFailed                   a stored run cannot be tested or repeated            exit 1
+    `- RunFailed                   a stored run cannot be tested, repeated or exported  exit 1
        `- WorkerDied               its process ended: killed, out of memory, crashed
 
 Exit codes: 0 done, 1 the study ended with failed runs, 2-5 as above, 130 interrupted (go on with `pare resume`).
@@ -50,6 +51,12 @@ class StudyInvalid(PareError):
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
 
+class ExportRefused(PareError):
+    """What to export, or to which file, is not clear: an unknown format, a file in the way."""
+
+    exit_code = 2
+
+
 class DataProblem(PareError):
     """A data set is missing, truncated, mislabelled or does not decode."""
 
@@ -81,7 +88,7 @@ class ServiceMissing(PareError):
 
 
 class RunFailed(PareError):
-    """A stored run cannot be tested or repeated. A run that fails while a study trains is no error but a record."""
+    """A stored run cannot be tested, repeated or exported. One that fails while a study trains is a record instead."""
 
 
 class WorkerDied(RunFailed):

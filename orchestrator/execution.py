@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +15,17 @@ import torch
 
 from methods import artefact
 from methods.contract import Given, Outcome, StoppedEarly, TrainingDiverged, UnsupportedTask
-from methods.measure import LATENCY_BATCH_SIZES, grade, latency_ms, quality, reference_sizes
+from methods.data.encoding import ENCODING
+from methods.measure import (
+    LATENCY_BATCH_SIZES,
+    grade,
+    is_sparse_enough,
+    latency_ms,
+    quality,
+    reference_sizes,
+    sparse_execution,
+    sparse_latency_ms,
+)
 from methods.registry import config_class, method_class
 from methods.tasks import build_task, open_test, task_info
 from methods.training.checkpoints import CheckpointError, pack, unpack
@@ -26,6 +37,7 @@ from orchestrator.store import Store
 from orchestrator.work import Completion, Judge, Report, Work, WorkerSettings
 
 if TYPE_CHECKING:
+    from methods.networks.graph import Network
     from methods.tasks import TaskData
 
 
@@ -94,7 +106,7 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
     started = time.perf_counter()
     outcome = method.fit(task, given, monitor)
     fit_seconds = time.perf_counter() - started
-    _check_labels(run, outcome)
+    _check_names(run, outcome)
 
     # The dense network through the same export; its size hangs on the architecture and hardly on the weights.
     reference = Sizes(**reference_sizes(task.network()))
@@ -122,6 +134,7 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
         )
     if monitor.curves:
         store.put_curves(run.key, pa.Table.from_pylist(_aligned(monitor.curves)))
+    store.put_figures(run.key, outcome.figures)
     result = RunResult(
         key=run.key,
         run=run,
@@ -132,6 +145,7 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
         fit_seconds=fit_seconds,
         grade_seconds=time.perf_counter() - started - fit_seconds,
         finished_at=_now(),
+        preprocessing=_preprocessing(data),
         environment=describe_environment(device=settings.device, threads=settings.threads),
     )
     if not store.put_outcome(result):
@@ -140,13 +154,28 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
     return result
 
 
-def _check_labels(run: Run, outcome: Outcome) -> None:
-    labels = [variant.label for variant in outcome.variants]
-    if not labels:
+def _preprocessing(data: TaskData) -> dict[str, Any]:
+    """What a user of the networks must do with raw samples, for `RunResult.preprocessing`."""
+    normalization = data.normalization
+    found: dict[str, Any] = {"normalization": {"mean": list(normalization.mean), "std": list(normalization.std)}}
+    if data.encoding is not None:
+        found["table"] = ENCODING.dump_python(data.encoding, mode="json")
+    return found
+
+
+def _check_names(run: Run, outcome: Outcome) -> None:
+    if not outcome.variants:
         raise ValueError(f"method '{run.method}' delivered no network; `Outcome.variants` needs at least one")
-    twice = sorted({label for label in labels if labels.count(label) > 1})
-    if twice:
-        raise ValueError(f"method '{run.method}' delivered two variants '{twice[0]}'; give each a label of its own")
+    labels = _repeated(variant.label for variant in outcome.variants)
+    if labels:
+        raise ValueError(f"method '{run.method}' delivered two variants '{labels[0]}'; give each a label of its own")
+    names = _repeated(figure.name for figure in outcome.figures)
+    if names:
+        raise ValueError(f"method '{run.method}' delivered two figures '{names[0]}'; give each a name of its own")
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def prerequisite_runs(run: Run) -> dict[str, Run]:
@@ -176,22 +205,43 @@ def _measure(work: Work, data: TaskData, store: Store, settings: WorkerSettings)
     measured: dict[str, dict[str, float]] = {}
     task = build_task(run.task, data, name=run.task_name, seed=run.seed, device=settings.device)
     for variant in result.variants:
-        stored = store.read_variant(run.key, variant.label).artefact
-        try:
-            network = artefact.decode(stored).to(settings.device)
-        except artefact.ArtefactError as error:
-            raise StoreProblem(
-                f"{store}/runs/{run.key}: variant '{variant.label}' cannot be read: {error}; delete that folder, and "
-                "`pare resume` trains the run again"
-            ) from error
+        network = deployed_network(store, run.key, variant.label).to(settings.device)
         if work.kind == "test":
             split = open_test(data, opened_by=run.key, device=settings.device)
             measured[variant.label] = dict(quality(network, split, task).values)
         else:
-            measured[variant.label] = {
-                f"latency_ms_{size}": latency_ms(network, task.info.input_shape, size, device=settings.device).median_ms
-                for size in LATENCY_BATCH_SIZES
-            }
+            measured[variant.label] = _latency(network, settings.device)
+    return measured
+
+
+def deployed_network(store: Store, key: str, label: str) -> Network:
+    """A stored network as it is deployed: of its artefact, on the CPU, in evaluation mode.
+
+    Raises:
+        UnknownRecord: The run has no such variant.
+        StoreProblem: Its artefact is damaged.
+    """
+    stored = store.read_variant(key, label).artefact
+    try:
+        return artefact.decode(stored)
+    except artefact.ArtefactError as error:
+        raise StoreProblem(
+            f"{store}/runs/{key}: variant '{label}' cannot be read: {error}; delete that folder, and "
+            "`pare resume` trains the run again"
+        ) from error
+
+
+def _latency(network: Network, device: str) -> dict[str, float]:
+    """`latency_ms_<batch>`, and `latency_sparse_ms_<batch>` where sparse execution on the CPU is faster."""
+    measured = {}
+    sparse = device == "cpu" and is_sparse_enough(network)
+    for size in LATENCY_BATCH_SIZES:
+        dense_ms = latency_ms(network, network.architecture.input_shape, size, device=device).median_ms
+        measured[f"latency_ms_{size}"] = dense_ms
+        if sparse:
+            sparse_ms = sparse_latency_ms(sparse_execution(network, batch_size=size), dense_ms=dense_ms)
+            if sparse_ms is not None:
+                measured[f"latency_sparse_ms_{size}"] = sparse_ms
     return measured
 
 

@@ -33,7 +33,8 @@ def open_locked_test(
     work disturbs the clock.
 
     Returns:
-        `opened_at` (UTC), `opened_by` and `rows`: `<run key>/<variant>` -> quality values and `latency_ms_<batch>`.
+        `opened_at` (UTC), `opened_by` and `rows`: `<run key>/<variant>` -> quality values, `latency_ms_<batch>` and
+        `latency_sparse_ms_<batch>`.
 
     Raises:
         StoreProblem: A run is not in the store or cannot be read there, or the sheet cannot be written.

@@ -9,7 +9,7 @@ from methods.data.dataset import DataError
 from methods.data.load import load_dataset
 from methods.registry import UnknownMethod, method_version
 from methods.tasks import prepare
-from orchestrator.errors import DataProblem, RunFailed, StoreProblem, UnknownRecord
+from orchestrator.errors import DataProblem, RunFailed, StoreProblem
 from orchestrator.execution import execute, prerequisite_runs
 from orchestrator.runs import Run, RunResult
 from orchestrator.store import Store
@@ -41,9 +41,7 @@ def rerun(key: str, *, store: Store, into: Path, device: str | None = None, thre
     """
     if "://" not in store.uri and Path(store.uri).expanduser().resolve() == into.resolve():
         raise StoreProblem(f"{into}: holds the recorded run itself; repeat it into another folder")
-    recorded = store.read_outcome(key)
-    if recorded is None:
-        raise UnknownRecord(f"{store}: no finished run {key}; its report and results.parquet name those there are")
+    recorded = store.finished_run(key)
     run = recorded.run
     _check_version(run)
     try:

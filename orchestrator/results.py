@@ -66,6 +66,12 @@ COLUMNS = (
     Column("macs_ratio", pa.float64(), "Multiply-accumulates as a share of the dense network's."),
     Column("latency_ms_1", pa.float64(), "Median milliseconds of a forward pass for 1 sample, on the run's device."),
     Column("latency_ms_256", pa.float64(), "Median milliseconds of a forward pass for 256 samples."),
+    Column(
+        "latency_sparse_ms_1",
+        pa.float64(),
+        "The same for 1 sample on a CPU that skips zero weights; null where that was not tried or not faster.",
+    ),
+    Column("latency_sparse_ms_256", pa.float64(), "The same for 256 samples; null likewise."),
     Column("epochs", pa.float64(), "Passes over the training samples really spent; null when the run did not finish."),
     Column("fit_seconds", pa.float64(), "Seconds the run trained, whichever study paid for it."),
     Column("device_seconds", pa.float64(), "Seconds of a device this study paid for the run; 0 when cached."),
@@ -90,7 +96,7 @@ def results_table(
         records: The study's ledger, in any order.
         outcomes: Run key -> stored result, for every finished record.
         test: What the test phase stored, with `rows` from `<run key>/<variant>` to quality values and, if they were
-            timed then, `latency_ms_1` and `latency_ms_256`; None before it.
+            timed then, `latency_ms_1` and so on, as the columns are named; None before it.
         measure: The size (a field of `Sizes`) that decides which variant of a run is its headline.
         tolerance: How far below the dense network's score a headline may lie.
 
@@ -216,7 +222,7 @@ def _variant_values(variant: GradedVariant) -> dict[str, Any]:
 
 def _test_values(quality: Mapping[str, float]) -> dict[str, Any]:
     """What was measured after the run: quality on test, and latency where it was timed again on an idle device."""
-    latency = {name: value for name, value in quality.items() if name.startswith("latency_ms_")}
+    latency = {name: value for name, value in quality.items() if name.startswith("latency_")}
     return latency | {
         "test_score": quality.get("accuracy", quality.get("r2")),
         "test_accuracy": quality.get("accuracy"),

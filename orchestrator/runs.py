@@ -110,6 +110,10 @@ class RunResult(BaseModel):
     grade_seconds: float
     finished_at: str
     """UTC, ISO 8601."""
+    preprocessing: dict[str, Any] | None = None
+    """What turns raw samples into what the networks read, as JSON: `normalization` holds `mean` and `std` per channel
+    (images, on the 0-1 scale) or feature, `table` how a user's columns become features before that. None where an
+    earlier version did not record it."""
     environment: dict[str, str] = Field(default_factory=dict)
     """`git`, `python`, `torch`, `device`, `cpu`, `threads`, `host`."""
 

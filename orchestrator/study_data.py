@@ -37,6 +37,10 @@ def load_tasks(study: Study, tell: Callable[[str], None] = lambda _: None) -> di
                 if left_out:
                     tell(f"{task.data.source}: left out {len(left_out)} images that do not decode: {left_out[0]} ...")
             tasks[name] = prepare(task, loaded[place])
+            encoding = tasks[name].encoding
+            if encoding is not None and encoding.left_out:
+                columns = ", ".join(encoding.left_out)
+                tell(f"task {name}: left out columns that never change in its training part: {columns}")
         except DataError as error:
             raise DataProblem(f"task {name}: {error}") from error
     return tasks

@@ -16,7 +16,18 @@ DOORS = {
     "optuna": {"orchestrator/search/cell_search.py"},
     "mlflow": {"orchestrator/tracking/"},
 }
-METHOD_PACKAGES = {"dense", "magnitude", "scratch", "hypersparse", "gradual_magnitude", "snip", "grasp", "rigl"}
+METHOD_PACKAGES = {
+    "dense",
+    "magnitude",
+    "gradual_magnitude",
+    "snip",
+    "grasp",
+    "rigl",
+    "scratch",
+    "hypersparse",
+    "odf2nna",
+    "width_search",
+}
 LIGHT = (
     "methods",
     "methods.contract",

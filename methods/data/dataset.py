@@ -19,6 +19,15 @@ class DataError(ValueError):
     """A data set is missing, broken or mislabelled; the message names the place and the mend."""
 
 
+@dataclass(frozen=True)
+class Column:
+    """One column of a table whose samples are not features yet."""
+
+    name: str
+    categories: tuple[str, ...] | None
+    """Text of each category by its index, for a categorical column; None for a numeric one."""
+
+
 class LockedTest:
     """The test split of a data set. Nothing reads it but `open`, which remembers who asked."""
 
@@ -66,7 +75,10 @@ class DataSet:
     class_names: tuple[str, ...]
     """Name of each class by its index; empty for regression."""
     train_inputs: Array = field(repr=False)
-    """The training pool (training and validation): uint8 (N, C, H, W) images or float32 (N, D) tables."""
+    """The training pool (training and validation): uint8 (N, C, H, W) images or float32 (N, D) tables.
+
+    With `columns` the table is as its file has it: NaN where a value is missing, indices in place of categories.
+    """
     train_targets: Array = field(repr=False)
     """int64 (N,) class indices, or float32 (N,) raw values for regression."""
     locked: LockedTest | None
@@ -74,6 +86,8 @@ class DataSet:
     """Published constants of a recognised set; None: to be computed from the training part."""
     undecodable: tuple[str, ...] = ()
     """Names of images that failed to decode and were left out, test images included."""
+    columns: tuple[Column, ...] = ()
+    """Of a table that `methods.tasks.prepare` has to encode; empty for samples that a network can read."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from methods.data.dataset import DataError, DataSet
 from methods.data.image_folder import ImageFolder
 from methods.data.image_sets import ImageSource, fingerprint_images, load_images
 from methods.data.parquet_images import ParquetImages
+from methods.data.tables import fingerprint_table, load_table
 from methods.task_spec import DataSpec
 
 
@@ -26,10 +27,13 @@ def load_dataset(spec: DataSpec, *, test_share: float, cache_dir: Path | None = 
     Raises:
         DataError: The samples are missing, broken or mislabelled, or the cache cannot be written.
     """
-    source = _image_source(spec)
-    if source is None:
+    path = _checked_path(spec)
+    if path is None:
         return load_bundled(spec.source, test_share=test_share)
-    return load_images(source, test_share=test_share, max_undecodable=spec.max_undecodable, cache_dir=cache_dir)
+    if spec.source == "table":
+        return load_table(spec, path, test_share=test_share, cache_dir=cache_dir)
+    images = _image_source(spec, path)
+    return load_images(images, test_share=test_share, max_undecodable=spec.max_undecodable, cache_dir=cache_dir)
 
 
 def fingerprint(spec: DataSpec, *, test_share: float, cache_dir: Path | None = None) -> str:
@@ -38,18 +42,21 @@ def fingerprint(spec: DataSpec, *, test_share: float, cache_dir: Path | None = N
     Raises:
         DataError: The samples are missing, or the cache cannot be written.
     """
-    source = _image_source(spec)
-    if source is None:
+    path = _checked_path(spec)
+    if path is None:
         return fingerprint_bundled(spec.source, test_share=test_share)
-    return fingerprint_images(source, test_share=test_share, cache_dir=cache_dir)
+    if spec.source == "table":
+        return fingerprint_table(spec, path, test_share=test_share, cache_dir=cache_dir)
+    return fingerprint_images(_image_source(spec, path), test_share=test_share, cache_dir=cache_dir)
 
 
-def _image_source(spec: DataSpec) -> ImageSource | None:
-    """The images that `spec` names; None for a bundled set."""
+def _checked_path(spec: DataSpec) -> Path | None:
+    """Where the samples lie; None for a bundled set."""
     faults = check_data(spec)
     if faults:
         raise DataError("\n".join(faults))
-    if spec.path is None:
-        return None
-    root = resolve_path(spec.path)
+    return None if spec.path is None else resolve_path(spec.path)
+
+
+def _image_source(spec: DataSpec, root: Path) -> ImageSource:
     return ParquetImages(root) if spec.source == "parquet_images" else ImageFolder(root)

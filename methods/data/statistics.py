@@ -1,4 +1,4 @@
-"""Mean and spread of training samples, for normalising inputs.
+"""What training samples say as a whole: mean and spread of inputs, for normalising; weights of classes.
 
 Shapes: N = samples, C = channels, H, W = height and width, D = features.
 """
@@ -26,6 +26,19 @@ def measure_normalization(inputs: Array) -> Normalization:
     std = np.sqrt(variance)
     std[std == 0] = 1.0
     return Normalization(tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def balanced_weights(targets: NDArray[np.int64], num_classes: int) -> NDArray[np.float32]:
+    """Weight of each class that makes all of them count alike: n / (K * n_k), so the mean over the samples is 1.
+
+    The formula of scikit-learn's `class_weight="balanced"`.
+
+    Args:
+        targets: (N,) class indices of the training part, at least one of each.
+        num_classes: K.
+    """
+    counts = np.bincount(targets, minlength=num_classes)
+    return (len(targets) / (num_classes * counts)).astype(np.float32)
 
 
 def channel_means(inputs: Array) -> NDArray[np.float64]:

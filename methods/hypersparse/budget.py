@@ -15,8 +15,10 @@ pull.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from methods.hypersparse.config import HyperSparseConfig
 from methods.hypersparse.schedule import (
     PAPER_EPOCHS,
     PAPER_RAMP_EPOCHS,
@@ -103,3 +105,23 @@ def scaled_ramp(*, lambda_init: float, eta: float, ramp_nominal: int, steps: int
     # Both geometric sums run to the same last power, eta^65 - 1, which cancels.
     pull_ratio = PAPER_STEPS * PAPER_STEP_LENGTH / (steps * step_length)
     return Ramp(lambda_init * pull_ratio * (eta_scaled - 1) / (eta - 1), eta_scaled)
+
+
+def task_ramp(config: HyperSparseConfig, phases: Phases, *, num_train: int, batch_size: int) -> Ramp:
+    """The ramp of a run: the paper's literally, or scaled to the task.
+
+    Args:
+        config: The paper's ramp, and which of the two is wanted.
+        phases: The schedule in the task's epochs.
+        num_train: Training samples of the task.
+        batch_size: Of the task; the last batch of an epoch may be smaller and is a step all the same.
+    """
+    if config.ramp == "paper":
+        return Ramp(config.lambda_init, config.eta)
+    return scaled_ramp(
+        lambda_init=config.lambda_init,
+        eta=config.eta,
+        ramp_nominal=phases.ramp_nominal,
+        steps=math.ceil(num_train / batch_size),
+        step_length=config.learning_rate / (1 - config.momentum),
+    )

@@ -11,10 +11,18 @@ import torch
 from torch import Tensor
 
 from methods.contract import Monitor, Split, Task
-from methods.hypersparse.budget import Phases, Ramp, scaled_ramp
+from methods.hypersparse.budget import Phases, task_ramp
 from methods.hypersparse.config import HyperSparseConfig
+from methods.hypersparse.diagnostics import (
+    LastStepGradients,
+    RampEpoch,
+    RampRecord,
+    magnitude_histogram,
+    mask_overlap,
+    share_below,
+)
 from methods.hypersparse.fused import FusedPenalty
-from methods.hypersparse.penalty import exact_count_masks, magnitude_masks, pruning_threshold
+from methods.hypersparse.penalty import exact_count_masks, magnitude_masks, penalty_gradient, pruning_threshold
 from methods.hypersparse.schedule import StoppingRule
 from methods.hypersparse.snapshots import Snapshot, pruned, reestimate_batch_norm
 from methods.networks.graph import Network
@@ -42,6 +50,8 @@ class Chosen:
     masks: list[Tensor]
     facts: dict[str, Any]
     """JSON values on how the ramp went; `regularised_epochs` among them."""
+    record: RampRecord
+    """The ramp epoch by epoch."""
 
 
 class Exploration:
@@ -62,13 +72,14 @@ class Exploration:
         )
         self._weights = prunable_weights(self._learner.network)
         self._penalty = FusedPenalty(self._weights, kind=config.penalty, pruning_rate=config.pruning_rate)
-        self._ramp = _ramp(config, task, phases)
+        self._ramp = task_ramp(config, phases, num_train=len(task.train), batch_size=task.batch_size)
         self._rule = StoppingRule(phases.window, strict_present=config.strict_present)
         self._snapshots: dict[int, Snapshot] = {}
         self._stopped = False
         self._facts: dict[str, Any] = {}
         self._curve: dict[str, float] = {}
         self._subset = _fixed_subset(task)
+        self._record = RampRecord()
 
     def run(self, stored: Mapping[str, Any] | None) -> Chosen:
         """Train from the start, or go on from `stored`, until the stopping rule or the limit ends the ramp.
@@ -82,6 +93,8 @@ class Exploration:
         while self._learner.epoch < warmup:
             self._warmup_epoch()
             self._close_epoch(self._learner.epoch, length=warmup)
+        if not self._record.epochs:
+            self._record.before = magnitude_histogram(self._weights)
         while not self._stopped and self._learner.epoch < warmup + limit:
             self._regularised_epoch(self._learner.epoch - warmup)
             self._close_epoch(self._learner.epoch - warmup, length=limit)
@@ -95,12 +108,13 @@ class Exploration:
     def _regularised_epoch(self, epoch: int) -> None:
         """One epoch of the ramp, counted from 0, with the pruning of its end and the verdict on it."""
         alpha, rate = self._ramp.strength(epoch), self._config.learning_rate
-        stats = train_epoch(
-            self._learner,
-            self._task,
-            learning_rate=rate,
-            after_backward=lambda _: self._penalty.add_to_gradients(alpha),
-        )
+        gradients = LastStepGradients(self._weights, steps=math.ceil(len(self._task.train) / self._task.batch_size))
+
+        def add_penalty(_: Network) -> None:
+            gradients.see_step()
+            self._penalty.add_to_gradients(alpha)
+
+        stats = train_epoch(self._learner, self._task, learning_rate=rate, after_backward=add_penalty)
         dense = self._dense_accuracy(stats)
         masks = self._masks()
         with pruned(self._learner.network, self._weights, masks):
@@ -110,6 +124,8 @@ class Exploration:
                 )
             accuracy = self._pruned_accuracy(dense)
             snapshot = Snapshot.take(self._learner.network, self._weights, masks)
+        # The rule's window always reaches the epoch before, so that one's snapshot is still here.
+        overlap = mask_overlap(snapshot.bits, self._snapshots[epoch].bits) if epoch else None
         self._stopped = self._rule.update(accuracy, dense)
         # The rule counts from 1, as the paper's logs do.
         candidates = self._snapshots | {epoch + 1: snapshot}
@@ -138,8 +154,28 @@ class Exploration:
             "tau": tau,
             "c": reading.c,
             "pruned_accuracy": accuracy,
-            "share_below_tau_tenth": _share_below(self._weights, tau / 10),
-        }
+            "share_below_tau_tenth": share_below(self._weights, tau / 10),
+        } | ({} if overlap is None else {"mask_overlap": overlap})
+        self._record.epochs.append(self._ramp_epoch(gradients.values, alpha=alpha, dense=dense, overlap=overlap))
+
+    def _ramp_epoch(
+        self, task_gradients: list[Tensor], *, alpha: float, dense: float, overlap: float | None
+    ) -> RampEpoch:
+        """The epoch that has just ended, beside what its curve holds; waits for the device once more."""
+        config, curve = self._config, self._curve
+        pull = penalty_gradient(self._weights, kind=config.penalty, pruning_rate=config.pruning_rate)
+        return RampEpoch(
+            alpha=alpha,
+            tau=curve["tau"],
+            c=curve["c"],
+            dense_accuracy=dense,
+            pruned_accuracy=curve["pruned_accuracy"],
+            share_below_tau_tenth=curve["share_below_tau_tenth"],
+            mask_overlap=overlap,
+            weights=magnitude_histogram(self._weights),
+            task_gradients=magnitude_histogram(task_gradients),
+            penalty_gradients=magnitude_histogram([alpha * gradient for gradient in pull]),
+        )
 
     def _close_epoch(self, done: int, *, length: int) -> None:
         """Tell the monitor; validate and offer a checkpoint where one is due."""
@@ -188,7 +224,7 @@ class Exploration:
             number = max(self._snapshots)
         masks = self._snapshots[number].restore(self._learner.network, self._weights)
         facts = {**self._facts, "snapshot_epoch": number, "cap_reached": not self._stopped}
-        return Chosen(self._learner.network, masks, facts)
+        return Chosen(self._learner.network, masks, facts, self._record)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -197,6 +233,7 @@ class Exploration:
             "snapshots": {str(number): snapshot.state() for number, snapshot in self._snapshots.items()},
             "stopped": self._stopped,
             "facts": self._facts,
+            "record": self._record.state(),
         }
 
     def _restore(self, stored: Mapping[str, Any]) -> None:
@@ -205,19 +242,8 @@ class Exploration:
         self._snapshots = {int(number): Snapshot.from_state(state) for number, state in stored["snapshots"].items()}
         self._stopped = stored["stopped"]
         self._facts = dict(stored["facts"])
+        self._record = RampRecord.from_state(stored["record"])
         self._penalty.skipped_steps = self._facts.get("skipped_steps", 0)
-
-
-def _ramp(config: HyperSparseConfig, task: Task, phases: Phases) -> Ramp:
-    if config.ramp == "paper":
-        return Ramp(config.lambda_init, config.eta)
-    return scaled_ramp(
-        lambda_init=config.lambda_init,
-        eta=config.eta,
-        ramp_nominal=phases.ramp_nominal,
-        steps=math.ceil(len(task.train) / task.batch_size),
-        step_length=config.learning_rate / (1 - config.momentum),
-    )
 
 
 def _fixed_subset(task: Task) -> Split:
@@ -226,8 +252,3 @@ def _fixed_subset(task: Task) -> Split:
     order = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(task.seed))
     index = order[:count].sort().values.to(task.train.targets.device)
     return Split(task.train.inputs[index], task.train.targets[index])
-
-
-def _share_below(weights: list[Tensor], bound: float) -> float:
-    below = torch.stack([(weight.detach().abs() < bound).sum() for weight in weights]).sum()
-    return int(below) / sum(weight.numel() for weight in weights)

@@ -11,6 +11,7 @@ from torch import Tensor
 from methods.contract import Given, Monitor, Outcome, Prerequisite, Task, TaskInfo, Variant
 from methods.hypersparse.budget import Phases, plan_phases
 from methods.hypersparse.config import HyperSparseConfig
+from methods.hypersparse.diagnostics import RampRecord, ramp_figures
 from methods.hypersparse.exploration import Chosen, Exploration
 from methods.networks.graph import Network
 from methods.training.loop import Phase, train
@@ -62,12 +63,12 @@ class HyperSparse:
         network = train(
             chosen.network,
             scaled,
-            config=self.config,
+            config=self.config.model_copy(update={"milestones": self.config.finetune_milestones}),
             epochs=finetune_epochs,
             monitor=monitor,
             phase=Phase(name=_FINETUNE, first_epoch=dense_epochs, progress=(dense_epochs / total, 1.0), size=kept),
             after_backward=masked_gradients(prunable_weights(chosen.network), chosen.masks),
-            carry={"masks": chosen.masks, "facts": chosen.facts},
+            carry={"masks": chosen.masks, "facts": chosen.facts, "record": chosen.record.state()},
         )
         facts = {
             "warmup_epochs": phases.warmup,
@@ -80,7 +81,8 @@ class HyperSparse:
         }
         settings = {"penalty": self.config.penalty, "pruning_rate": self.config.pruning_rate, "sparsity": 1 - kept}
         variant = Variant("sparse", kind="whole", network=to_raw_units(network, task), settings=settings)
-        return Outcome(variants=(variant,), epochs=total, facts=facts)
+        figures = ramp_figures(chosen.record, metric="accuracy" if task.info.kind == "classification" else "R2")
+        return Outcome(variants=(variant,), epochs=total, facts=facts, figures=figures)
 
     def _phases(self, task: Task) -> Phases:
         config = self.config
@@ -98,7 +100,8 @@ class HyperSparse:
         if stored is not None and stored["phase"] == _FINETUNE:
             network: Network = task.network()
             masks = [mask.to(task.device) for mask in stored["carry"]["masks"]]
-            return Chosen(network, masks, dict(stored["carry"]["facts"]))
+            record = RampRecord.from_state(stored["carry"]["record"])
+            return Chosen(network, masks, dict(stored["carry"]["facts"]), record)
         return Exploration(self.config, task, monitor, phases).run(stored)
 
 

@@ -6,12 +6,21 @@ from methods.measure.latency import Latency, latency_ms
 from methods.measure.predict import evaluation_mode, predict
 from methods.measure.quality import Quality, classification_quality, confusion, quality, regression_quality
 from methods.measure.sizes import count_nonzeros, count_parameters, stored_bytes
+from methods.measure.sparse_execution import (
+    LayerTiming,
+    SparseExecution,
+    is_sparse_enough,
+    sparse_execution,
+    sparse_latency_ms,
+)
 
 __all__ = [
     "LATENCY_BATCH_SIZES",
     "Grades",
     "Latency",
+    "LayerTiming",
     "Quality",
+    "SparseExecution",
     "classification_quality",
     "confusion",
     "count_macs",
@@ -19,10 +28,13 @@ __all__ = [
     "count_parameters",
     "evaluation_mode",
     "grade",
+    "is_sparse_enough",
     "latency_ms",
     "predict",
     "quality",
     "reference_sizes",
     "regression_quality",
+    "sparse_execution",
+    "sparse_latency_ms",
     "stored_bytes",
 ]

@@ -5,7 +5,7 @@ Shapes: N = samples, C = channels, H, W = height and width, D = features.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from methods.networks.architecture import Architecture, Node, Shape
 from methods.networks.sites import Keep, Site, keep_by_site, sites_of
 
-__all__ = ["Architecture", "Keep", "Network", "Node", "Select", "Site", "SiteRun"]
+__all__ = ["Architecture", "Keep", "Network", "Node", "Rewired", "Select", "Site", "SiteRun"]
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,7 @@ class Network(nn.Module):
         self._steps = _compile(architecture, functions)
 
     def forward(self, x: Tensor) -> Tensor:
-        values: list[Tensor | None] = [x] * (len(self._steps) + 1)
-        target = 0
-        for function, sources, target, spent in self._steps:
-            values[target] = function(*[values[source] for source in sources])
-            for source in spent:
-                values[source] = None
-        logits = values[target]
-        assert logits is not None
-        return logits
+        return _run_steps(self._steps, x)
 
     def run(self, x: Tensor, *, keep: Keep | None = None, record: bool = False) -> SiteRun:
         """Compute logits while recording or masking sites; gradients flow through both.
@@ -112,6 +104,36 @@ class Network(nn.Module):
         return SiteRun(logits, activations)
 
 
+class Rewired(nn.Module):
+    """A network that runs other layers in place of some of its own; the rest it shares with the original.
+
+    It is for running only: it has no architecture that could be stored.
+
+    Args:
+        network: Left alone.
+        layers: By the name of the node, a layer that takes and gives the same shapes.
+
+    Raises:
+        ValueError: The network has no layer of such a name.
+    """
+
+    def __init__(self, network: Network, layers: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        unknown = [name for name in layers if name not in network.nodes]
+        if unknown:
+            raise ValueError(f"rewired: the network has no layer {unknown[0]!r}; it has: {', '.join(network.nodes)}")
+        self.nodes = nn.ModuleDict({name: layers.get(name, layer) for name, layer in network.nodes.items()})
+        names = [node.name for node in network.architecture.nodes[1:]]
+        self._steps = [
+            (layers.get(name, function), sources, target, spent)
+            for name, (function, sources, target, spent) in zip(names, network._steps, strict=True)
+        ]
+        self.train(network.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _run_steps(self._steps, x)
+
+
 _Step = tuple[Callable[..., Tensor], tuple[int, ...], int, tuple[int, ...]]
 """A callable, the places of its inputs, the place of its output, the places that nobody reads afterwards."""
 
@@ -124,6 +146,18 @@ def _compile(architecture: Architecture, functions: dict[str, Callable[..., Tens
         spent = tuple(place[name] for name in dict.fromkeys(node.inputs) if last_reader[name] == node.name)
         steps.append((functions[node.name], tuple(place[name] for name in node.inputs), place[node.name], spent))
     return steps
+
+
+def _run_steps(steps: Sequence[_Step], x: Tensor) -> Tensor:
+    values: list[Tensor | None] = [x] * (len(steps) + 1)
+    target = 0
+    for function, sources, target, spent in steps:
+        values[target] = function(*[values[source] for source in sources])
+        for source in spent:
+            values[source] = None
+    logits = values[target]
+    assert logits is not None
+    return logits
 
 
 def _make(node: Node, shape: Shape) -> Callable[..., Tensor]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
-from torch import Tensor
-
-from methods.networks.graph import Network
+from torch import Tensor, nn
 
 Optimizer = Literal["sgd", "adam"]
+_AnyNetwork = TypeVar("_AnyNetwork", bound=nn.Module)
 
 _BETA2 = 0.999
 _EPS = 1e-8
 
 
-class Learner:
+class Learner(Generic[_AnyNetwork]):
     """A network in training: its weights, the optimizer's state, random generator, and the number of finished epochs.
 
     `momentum` holds one buffer per entry of `parameters`; changes in place take effect.
@@ -33,7 +32,7 @@ class Learner:
 
     def __init__(
         self,
-        network: Network,
+        network: _AnyNetwork,
         *,
         momentum: float,
         weight_decay: float,
@@ -43,7 +42,7 @@ class Learner:
         keep_gradients: bool = False,
     ) -> None:
         # Concerns four-dimensional weights alone; torch's annotations leave this form of `to` out.
-        self.network: Network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: _AnyNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         # Empty buffers from the start: a first step then needs no case of its own, here or in a stored state.
         self.momentum = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -43,8 +43,13 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Hook = Callable[[Network], None]
 """Called within a step; it may change gradients or weights in place and must not ask the device for a value."""
 
+Reading = Callable[[Tensor], Tensor]
+"""From what a network puts out for a batch to the logits (N, num_outputs) that are scored."""
 
-_REGRESSION_CLIP = 1.0
+_AnyNetwork = TypeVar("_AnyNetwork", bound=nn.Module)
+
+
+REGRESSION_CLIP = 1.0
 """Largest norm of a regression's gradient. Unlike that of cross-entropy it has no bound of its own: at the rates that
 suit classification an MLP on `diabetes` diverges within two epochs without it, and fits at all of 0.01-0.9 with it."""
 
@@ -77,7 +82,7 @@ class EpochStats:
 
 
 def train(
-    network: Network,
+    network: _AnyNetwork,
     task: Task,
     *,
     config: TrainingConfig,
@@ -85,10 +90,12 @@ def train(
     monitor: Monitor,
     phase: Phase | None = None,
     loss: Loss | None = None,
-    after_backward: Hook | None = None,
-    delivered: Callable[[Network], Network] | None = None,
+    after_backward: Callable[[_AnyNetwork], None] | None = None,
+    clip: Callable[[_AnyNetwork], None] | None = None,
+    reading: Reading | None = None,
+    delivered: Callable[[_AnyNetwork], Network] | None = None,
     carry: Mapping[str, Any] | None = None,
-) -> Network:
+) -> _AnyNetwork:
     """Train by the plain step schedule; go on from the last checkpoint if it is of this phase.
 
     Resuming equals never having stopped, bit for bit. A checkpoint is `{"phase", "learner", "carry"}`.
@@ -96,7 +103,7 @@ def train(
     Args:
         network: Trained in place.
         epochs: Length of the schedule.
-        loss, after_backward: As in `train_epoch`.
+        loss, after_backward, clip, reading: As in `train_epoch`.
         delivered: The network that the run would deliver now, made from the one in training, whose own accuracy then
             goes to the curves alone. Default: the network itself.
         carry: What the method needs beside the network to go on from a checkpoint, e.g. masks.
@@ -119,13 +126,17 @@ def train(
         phase=phase,
         loss=loss,
         after_backward=after_backward,
+        clip=clip,
+        reading=reading,
         delivered=delivered,
         carry=lambda: carry or {},
     )
     return network
 
 
-def start_learner(network: Network, task: Task, *, config: TrainingConfig, first_epoch: int = 0) -> Learner:
+def start_learner(
+    network: _AnyNetwork, task: Task, *, config: TrainingConfig, first_epoch: int = 0
+) -> Learner[_AnyNetwork]:
     """A learner for a schedule that begins at `first_epoch` of its run, for hooks that need more than the network."""
     return Learner(
         network,
@@ -138,7 +149,7 @@ def start_learner(network: Network, task: Task, *, config: TrainingConfig, first
 
 
 def follow_schedule(
-    learner: Learner,
+    learner: Learner[_AnyNetwork],
     task: Task,
     *,
     config: TrainingConfig,
@@ -146,8 +157,10 @@ def follow_schedule(
     monitor: Monitor,
     phase: Phase,
     loss: Loss | None = None,
-    after_backward: Hook | None = None,
-    delivered: Callable[[Network], Network] | None = None,
+    after_backward: Callable[[_AnyNetwork], None] | None = None,
+    clip: Callable[[_AnyNetwork], None] | None = None,
+    reading: Reading | None = None,
+    delivered: Callable[[_AnyNetwork], Network] | None = None,
     carry: Callable[[], Mapping[str, Any]] = dict,
 ) -> None:
     """What `train` does with a learner from `start_learner`.
@@ -155,7 +168,7 @@ def follow_schedule(
     Args:
         learner: Fresh; takes up the last checkpoint if that is of this phase.
         carry: Called for each checkpoint, so that what it returns may change in the course of training.
-        config, epochs, monitor, phase, loss, after_backward, delivered: As in `train`.
+        config, epochs, monitor, phase, loss, after_backward, clip, reading, delivered: As in `train`.
 
     Raises:
         StoppedEarly: From the monitor.
@@ -171,13 +184,21 @@ def follow_schedule(
     while learner.epoch < phase.first_epoch + epochs:
         epoch = learner.epoch
         learning_rate = rate(epoch - phase.first_epoch)
-        stats = train_epoch(learner, task, learning_rate=learning_rate, loss=loss, after_backward=after_backward)
+        stats = train_epoch(
+            learner,
+            task,
+            learning_rate=learning_rate,
+            loss=loss,
+            after_backward=after_backward,
+            clip=clip,
+            reading=reading,
+        )
         values = {"train_loss": stats.loss, "train_accuracy": stats.accuracy, "learning_rate": learning_rate}
         done = epoch - phase.first_epoch + 1
         if done % every and done != epochs:
             monitor.curve(epoch, **values)
             continue
-        accuracy = values["val_accuracy"] = evaluate(network, task.validation, task)
+        accuracy = values["val_accuracy"] = evaluate(network, task.validation, task, reading=reading)
         if delivered is not None:
             accuracy = values["delivered_accuracy"] = evaluate(delivered(network), task.validation, task)
         monitor.curve(epoch, **values)
@@ -186,21 +207,25 @@ def follow_schedule(
 
 
 def train_epoch(
-    learner: Learner,
+    learner: Learner[_AnyNetwork],
     task: Task,
     *,
     learning_rate: float,
     loss: Loss | None = None,
-    after_backward: Hook | None = None,
-    after_step: Hook | None = None,
+    after_backward: Callable[[_AnyNetwork], None] | None = None,
+    after_step: Callable[[_AnyNetwork], None] | None = None,
+    clip: Callable[[_AnyNetwork], None] | None = None,
+    reading: Reading | None = None,
 ) -> EpochStats:
     """Pass once over the task's training samples.
 
     Args:
         learner: Changed in place; its `epoch` goes up by one.
-        loss: Default: cross-entropy, mean squared error for regression, whose gradient is clipped to norm 1.
+        loss: Default: `default_loss`. The gradient of a regression is clipped to norm 1.
         after_backward: Called when the gradients of a step are there (and clipped), before the optimizer uses them.
         after_step: Called when the weights of a step have changed.
+        clip: Limits the gradients of a regression in another way.
+        reading: For a network whose output is not just the logits.
 
     Raises:
         TrainingDiverged: The loss or a weight is not finite at the end of the epoch.
@@ -225,7 +250,10 @@ def train_epoch(
         value = objective(logits, targets)
         value.backward()  # type: ignore[no-untyped-call]
         if clipped:
-            nn.utils.clip_grad_norm_(learner.parameters, _REGRESSION_CLIP)
+            if clip is None:
+                nn.utils.clip_grad_norm_(learner.parameters, REGRESSION_CLIP)
+            else:
+                clip(network)
         if after_backward is not None:
             after_backward(network)
         learner.step(learning_rate)
@@ -237,7 +265,7 @@ def train_epoch(
     sizes = torch.tensor([len(targets) for targets in seen], dtype=torch.float64)
     samples = int(sizes.sum())
     mean_loss = (torch.stack(losses).double() * sizes.to(losses[0].device)).sum() / samples
-    accuracy = _score(torch.cat(outputs), torch.cat(seen), task)
+    accuracy = _score(_read(torch.cat(outputs), reading), torch.cat(seen), task)
     norm = nn.utils.get_total_norm([parameter.detach() for parameter in learner.parameters]).double()
     loss_value, accuracy_value, norm_value = torch.stack([mean_loss, accuracy, norm]).tolist()
     if not math.isfinite(loss_value) or not math.isfinite(norm_value):
@@ -250,7 +278,13 @@ def train_epoch(
 
 
 def evaluate(
-    network: Network, split: Split, task: Task, *, augmented: bool = False, generator: torch.Generator | None = None
+    network: nn.Module,
+    split: Split,
+    task: Task,
+    *,
+    augmented: bool = False,
+    generator: torch.Generator | None = None,
+    reading: Reading | None = None,
 ) -> float:
     """Accuracy (R2 for regression) of a network in evaluation mode, exact also when the last batch is smaller.
 
@@ -258,6 +292,7 @@ def evaluate(
         network: Left in the mode it was in.
         split: Any split of the task.
         augmented: Show the samples as training does: shuffled and augmented. Needs `generator`.
+        reading: As in `train_epoch`.
 
     Raises:
         ValueError: `augmented` without a generator.
@@ -285,14 +320,29 @@ def evaluate(
                 raw = network(inputs)
             outputs.append(raw.float())
             seen.append(targets)
-        score = float(_score(torch.cat(outputs), torch.cat(seen), task))
+        score = float(_score(_read(torch.cat(outputs), reading), torch.cat(seen), task))
     network.train(was_training)
     return score
 
 
 def default_loss(task: Task) -> Loss:
-    """Cross-entropy for classification, mean squared error for regression."""
-    return F.cross_entropy if task.info.kind == "classification" else _squared_error
+    """Cross-entropy for classification, with the task's weights of classes; mean squared error for regression."""
+    if task.info.kind == "regression":
+        return _squared_error
+    weight_K = task.class_weights
+    if weight_K is None:
+        return F.cross_entropy
+
+    def weighed(logits_NK: Tensor, targets_N: Tensor) -> Tensor:
+        # The plain mean, as the weights are 1 on average over the training part. PyTorch's own divides by the weights
+        # of the batch, so that they would mean nothing in a batch of one class.
+        return F.cross_entropy(logits_NK, targets_N, weight=weight_K, reduction="none").mean()
+
+    return weighed
+
+
+def _read(outputs: Tensor, reading: Reading | None) -> Tensor:
+    return outputs if reading is None else reading(outputs)
 
 
 def _squared_error(logits_N1: Tensor, targets_N: Tensor) -> Tensor:
@@ -300,9 +350,11 @@ def _squared_error(logits_N1: Tensor, targets_N: Tensor) -> Tensor:
 
 
 def _score(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
-    """Accuracy or R2 as a scalar on the device."""
+    """Accuracy, or R2, which is 0 for constant targets as in `methods.measure`; a scalar on the device."""
     if task.info.kind == "classification":
         return (outputs.argmax(dim=1) == targets).double().mean()
     residual = (targets - outputs.squeeze(1)).double().square().sum()
     spread = (targets - targets.mean()).double().square().sum()
-    return 1 - residual / spread
+    low, high = targets.aminmax()
+    # Chosen without asking the device whether the targets are constant.
+    return torch.where(low < high, 1 - residual / spread, torch.zeros_like(spread))

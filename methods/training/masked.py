@@ -31,7 +31,7 @@ class MaskedWeights:
         step: Steps of the schedule done before.
     """
 
-    def __init__(self, learner: Learner, masks: Sequence[Tensor], *, step: int = 0) -> None:
+    def __init__(self, learner: Learner[Network], masks: Sequence[Tensor], *, step: int = 0) -> None:
         self.weights = prunable_weights(learner.network)
         self.masks = _laid_out_like(self.weights, masks)
         self.step = step

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 from methods.contract import Split
+from methods.networks.graph import Network
 from methods.tasks import PreparedTask
 from methods.training.config import TrainingConfig
 from methods.training.learner import Learner
@@ -33,7 +34,7 @@ def seconds_per_epoch(task: PreparedTask) -> float:
         batches *= 2
 
 
-def _time_batches(task: PreparedTask, learner: Learner, batches: int) -> float:
+def _time_batches(task: PreparedTask, learner: Learner[Network], batches: int) -> float:
     samples = batches * task.batch_size
     part = replace(task, train=Split(task.train.inputs[:samples], task.train.targets[:samples]))
     started = time.perf_counter()

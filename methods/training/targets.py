@@ -31,6 +31,7 @@ class _StandardTask:
     seed: int
     device: str
     precision: Literal["auto", "float32", "bfloat16"]
+    class_weights: Tensor | None
     make_network: Callable[..., Network]
 
     def network(self, *, width: float = 1.0) -> Network:
@@ -57,6 +58,7 @@ def in_standard_units(task: Task) -> Task:
         seed=task.seed,
         device=task.device,
         precision=task.precision,
+        class_weights=task.class_weights,
         make_network=task.network,
     )
 

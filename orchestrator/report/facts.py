@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from methods.figures import Figure
 from orchestrator.errors import StoreProblem
 from orchestrator.runs import Failure, RunResult
 
@@ -34,6 +35,8 @@ class RunLine:
     device_seconds: float
     score: float | None
     """On validation."""
+    mse: float | None
+    """Likewise, of a regression."""
     ratio: float | None
     """Of the size that the study compares by."""
     notes: tuple[str, ...]
@@ -59,10 +62,21 @@ class Facts:
     """When the test split was opened; None: it is locked."""
     failures: Mapping[str, tuple[Failure, ...]]
     """Run key -> all its failed attempts, for runs that failed for good."""
+    figures: Mapping[str, tuple[Figure, ...]]
+    """Run key -> what it recorded, for the runs that were asked for."""
 
 
-def gather_facts(store: Store, study_name: str, rows: Sequence[Row], *, measure: str) -> Facts:
+def gather_facts(
+    store: Store, study_name: str, rows: Sequence[Row], *, measure: str, figures_of: Iterable[str] = ()
+) -> Facts:
     """Read them from the store.
+
+    Args:
+        store: Where the study lies.
+        study_name: Name of the study.
+        rows: Of its results table.
+        measure: The size that the study compares by.
+        figures_of: Keys of the runs whose figures are wanted.
 
     Raises:
         StoreProblem: The store cannot be read.
@@ -82,6 +96,7 @@ def gather_facts(store: Store, study_name: str, rows: Sequence[Row], *, measure:
         fingerprints=_distinct([(result.run.task_name, result.run.data_fingerprint)] for result in outcomes.values()),
         opened_at=test.get("opened_at") if test is not None else None,
         failures={line.run_key: tuple(store.failures(line.run_key)) for line in runs if line.status == "failed"},
+        figures={key: store.read_figures(key) for key in figures_of},
     )
 
 
@@ -106,6 +121,7 @@ def _run_lines(rows: Iterable[Row], outcomes: Mapping[str, RunResult], measure: 
             cached=row["cached"],
             device_seconds=row["device_seconds"],
             score=row["val_score"],
+            mse=row["val_mse"],
             ratio=row[f"{measure}_ratio"],
             notes=outcomes[row["run_key"]].notes if row["run_key"] in outcomes else (),
         )

@@ -15,6 +15,10 @@ LIGHT = ("#0e5bc3", "#c23907", "#1f915a", "#973d83", "#b68b08", "#4f8bc4", "#502
 DARK = ("#5085fd", "#fb6a3b", "#32c59b", "#ce67bc", "#f8d130", "#abd9ed", "#8f5e3e", "#959fab")
 
 
+DASHES: tuple[tuple[int, ...], ...] = ((), (7, 3), (2, 3), (9, 3, 2, 3))
+"""Strokes and gaps of the lines of one chart, in order: they are told apart in grey as well."""
+
+
 def _regular(corners: int, *, turn: float, size: float, inner: float | None = None) -> tuple[tuple[float, float], ...]:
     """Corners of a regular polygon, or of a star when `inner` gives the radius between its rays; y grows downwards."""
     radii = [size] if inner is None else [size, inner]
@@ -58,3 +62,13 @@ def marks_of(methods: Iterable[str]) -> dict[str, Mark]:
     """Each method's mark; beyond eight methods colours repeat with another shape."""
     names = sorted(set(methods))
     return {name: Mark(i % len(LIGHT), *_SHAPES[(i + i // len(LIGHT)) % len(_SHAPES)]) for i, name in enumerate(names)}
+
+
+def slot_of(line: int) -> int:
+    """The colour of a chart's line by its number: an index into `LIGHT` and `DARK`."""
+    return line % len(LIGHT)
+
+
+def dash_of(line: int) -> tuple[int, ...]:
+    """The same for its dashes, of `DASHES`; the first 32 lines of a chart all differ."""
+    return DASHES[(line + line // len(LIGHT)) % len(DASHES)]

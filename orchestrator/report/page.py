@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import orchestrator.report.words as words
 from orchestrator.comparison import MINIMUM_EFFECT, SIGNIFICANCE, Comparison, TaskComparison
 from orchestrator.report.facts import Facts, RunLine
+from orchestrator.report.inside import inside
 from orchestrator.report.marks import Mark, marks_of
 from orchestrator.report.markup import Markup, element
 from orchestrator.report.picture import picture
@@ -94,6 +95,10 @@ def _task(task: TaskComparison, comparison: Comparison, facts: Facts, marks: Map
         parts += [element("h3", "Who differs from whom"), judged]
     if task.configurations:
         parts += [element("h3", "Confirmed configurations"), configurations(task, terms, marks, facts.store)]
+    recorded = inside(task, terms, marks, facts.figures)
+    if recorded:
+        said = "One run of each method, as it recorded itself while it trained."
+        parts += [element("h3", "Inside the methods"), element("p", said, class_="quiet"), *recorded]
     if task.incomplete:
         named = [element("li", line) for line in task.incomplete]
         parts += [element("h3", "Left out, because a seed is missing"), element("ul", *named)]
@@ -220,12 +225,16 @@ def _run_row(line: RunLine, facts: Facts) -> Markup:
         element("th", _run_name(line), element("small", words.settings(line.config) or "defaults"), scope="row"),
         element("td", line.phase),
         element("td", ended, *(element("small", note) for note in line.notes)),
-        element("td", "" if line.score is None else words.score(line.score), class_="n"),
+        element("td", "" if line.score is None else words.score(line.score), _squared_error(line), class_="n"),
         element("td", "" if line.ratio is None else words.percent(line.ratio), class_="n"),
         element("td", words.duration(line.device_seconds), class_="n"),
         # Only a finished run has something to be compared with.
         element("td", rerun_command(line.run_key, facts.store) if line.status == "finished" else ""),
     )
+
+
+def _squared_error(line: RunLine) -> Markup:
+    return Markup() if line.mse is None else element("small", f"MSE {words.squared_error(line.mse)}")
 
 
 def _run_name(line: RunLine) -> str:

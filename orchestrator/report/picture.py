@@ -105,7 +105,7 @@ def _dense_band(canvas: _Canvas, task: TaskComparison, terms: Terms) -> Markup:
     if task.dense is None:
         return Markup()
     mean = task.dense.score(task.split).mean
-    top, bottom = canvas.y(mean), canvas.y_inside(mean - terms.tolerance)
+    top, bottom = canvas.y_inside(mean), canvas.y_inside(mean - terms.tolerance)
     return joined(
         element("rect", x=LEFT, y=top, width=RIGHT - LEFT, height=bottom - top, class_="band"),
         element("line", x1=LEFT, x2=RIGHT, y1=top, y2=top, class_="dense"),
@@ -150,8 +150,9 @@ def _confirmed(canvas: _Canvas, one: Configuration, task: TaskComparison, terms:
     fill = colour if one.on_front else "var(--paper)"
     parts.append(_shape(x, y, mark, fill=fill, stroke=colour))
     name = " ".join(part for part in (f"{one.method} #{one.trial}", one.variant, words.settings(one.config)) if part)
+    error = words.mse_and_spread(one.mse(task.split))
     label = (
-        f"{name}: {task.split} {words.score_and_spread(found)} {words.interval(found)}, "
+        f"{name}: {task.split} {words.score_and_spread(found)} {words.interval(found)}, {error + ', ' if error else ''}"
         f"{words.percent(ratio.mean)} of dense {words.MEASURE_WORDS[terms.measure]}"
     )
     return element(
@@ -199,5 +200,6 @@ def _caption(task: TaskComparison, terms: Terms) -> Markup:
         "figcaption",
         f"Large points: confirmed configurations, mean over {n} seed{'s' if n > 1 else ''} on {task.split}, {bars}; "
         "filled: on the method's front by validation. Steps: what a method reaches under each size. Faint points: "
-        "search trials, one seed, on validation; a small triangle at the lower edge lies below the picture.",
+        "search trials, one seed, on validation. What lies below the picture is drawn at its lower edge, trials as "
+        "small triangles.",
     )

@@ -46,7 +46,7 @@ def _draw(panel: Any, task: TaskComparison, terms: Terms, marks: Mapping[str, Ma
         panel.axhspan(mean - terms.tolerance, mean, color="0.9", linewidth=0)
         panel.axhline(mean, color="0.1", linewidth=1, linestyle="--", label=task.dense.method)
     for one in task.methods:
-        _draw_method(panel, task, terms, one.method, marks[one.method])
+        _draw_method(panel, task, terms, one.method, marks[one.method], lowest=axes.lowest)
     panel.set_xscale("log")
     panel.set_xlim(axes.smallest, axes.largest)
     panel.set_ylim(axes.lowest, axes.highest)
@@ -64,14 +64,15 @@ def _draw(panel: Any, task: TaskComparison, terms: Terms, marks: Mapping[str, Ma
         panel.legend(fontsize=8, loc="lower right", framealpha=0.9)
 
 
-def _draw_method(panel: Any, task: TaskComparison, terms: Terms, method: str, mark: Mark) -> None:
+def _draw_method(panel: Any, task: TaskComparison, terms: Terms, method: str, mark: Mark, *, lowest: float) -> None:
+    """Points below the picture, which scores of a regression can be, lie at its lower edge."""
     colour = LIGHT[mark.slot]
     trials = [one for one in task.trials if one.method == method]
     panel.scatter([one.ratio for one in trials], [one.score for one in trials], s=7, color=colour, alpha=0.35, lw=0)
     front = front_of(task, method)
     if front:
         sizes = [one.ratios[terms.measure].mean for one in front]
-        scores = [one.score(task.split).mean for one in front]
+        scores = [max(one.score(task.split).mean, lowest) for one in front]
         panel.hlines(scores, sizes, [*sizes[1:], max(1.0, sizes[-1])], color=colour, alpha=0.7, linewidth=1.3)
     for one in task.configurations:
         if one.method == method:
@@ -81,5 +82,6 @@ def _draw_method(panel: Any, task: TaskComparison, terms: Terms, method: str, ma
                 reach = [[found.mean - found.low], [found.high - found.mean]]
                 panel.errorbar([x], [found.mean], reach, color=colour, linewidth=1.1, capsize=2.5, alpha=0.8)
             face = colour if one.on_front else "white"
-            panel.plot([x], [found.mean], marker=mark.matplotlib, color=colour, markerfacecolor=face, markersize=6)
+            y = max(found.mean, lowest)
+            panel.plot([x], [y], marker=mark.matplotlib, color=colour, markerfacecolor=face, markersize=6)
     panel.plot([], [], marker=mark.matplotlib, color=colour, label=method, markersize=6)

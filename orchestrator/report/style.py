@@ -51,6 +51,11 @@ svg text{fill:var(--ink)}svg text.quiet{fill:var(--quiet);font-size:12px}
 .riser{stroke-dasharray:1 3;opacity:.7}.trial{opacity:.38}.bar{stroke-width:1.6;opacity:.8}.cross{stroke-width:2.6}
 .point circle,.point polygon{stroke-width:1.8}
 .point:hover :is(circle,polygon),.point:focus :is(circle,polygon){stroke:var(--ink);stroke-width:2.8}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(460px,100%),1fr));gap:10px 34px}
+.charts figcaption{color:var(--ink);font-weight:600}
+.lines{font-size:13px}.lines svg{width:34px;height:18px;vertical-align:-5px}
+.curve{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
+.cells{fill:var(--m0)}.no{stroke:var(--line);stroke-width:1px;vector-effect:non-scaling-stroke}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
 caption{text-align:left;font-size:13px;padding-bottom:4px}
@@ -61,14 +66,16 @@ thead th{border-bottom:2px solid var(--quiet);vertical-align:bottom;line-height:
 tr:target{background:var(--panel);outline:2px solid var(--m4)}
 .better{color:var(--good)}.worse{color:var(--bad)}.best{font-weight:700}
 details{margin:2px 0}summary{cursor:pointer;font-size:13px}
+summary.mark{font-weight:400}summary strong{color:var(--ink)}
 code,pre{font:12.5px/1.45 ui-monospace,"DejaVu Sans Mono",monospace;overflow-wrap:anywhere}
 .copy{user-select:all;background:var(--panel);padding:1px 6px;border-radius:3px}
 pre{background:var(--panel);padding:10px 14px;white-space:pre-wrap}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 18px;margin:6px 0}dd{margin:0;overflow-wrap:anywhere}
 @media print{@page{size:A4 landscape;margin:11mm}body{padding:0;max-width:none;font-size:11px}
 h1{font-size:20px}h2{font-size:15px;margin-top:20px}h3{font-size:12.5px}.question{font-size:13px}
-table{font-size:9.5px}small,caption,figcaption,code,pre{font-size:9px}th,td{padding:2px 5px}
+table,.lines{font-size:9.5px}small,caption,figcaption,code,pre{font-size:9px}th,td{padding:2px 5px}
 figure,tr,.answers{break-inside:avoid}h2,h3{break-after:avoid}thead{display:table-header-group}
-figure>svg{max-height:104mm}.wide{overflow:visible}nav,summary,#runs{display:none}a{color:inherit;text-decoration:none}
+figure>svg{max-height:104mm}.wide{overflow:visible}.charts{grid-template-columns:1fr 1fr}
+nav,summary:not(.mark),#runs{display:none}a{color:inherit;text-decoration:none}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """

@@ -51,7 +51,8 @@ def at_equal_size(task: TaskComparison, terms: Terms, marks: Mapping[str, Mark])
         f"Best {task.split} {words.METRIC_WORDS[task.metric]} within each share of the dense network's {measure}, "
         "chosen by validation: mean ± standard deviation and 95 % interval over seeds; the highest mean is bold. "
         "Hypervolume: the score one can have under a size budget, averaged over budgets from 0.1 % to 100 % on a "
-        "logarithmic scale (reference point: score 0 at the size of dense; higher is better).",
+        "logarithmic scale (reference point: score 0 at the size of dense; higher is better)."
+        f"{_mse_note(task)}",
         [
             head("method"),
             *(head("size at most", words.budget_percent(budget), number=True) for budget in terms.size_budgets),
@@ -59,6 +60,16 @@ def at_equal_size(task: TaskComparison, terms: Terms, marks: Mapping[str, Mark])
             head("hypervolume", number=True),
         ],
         rows,
+    )
+
+
+def _mse_note(task: TaskComparison) -> str:
+    """What a reader of a regression's figures has to know."""
+    if task.metric != "r2":
+        return ""
+    return (
+        " MSE: mean squared error, in the square of the target's unit; lower is better. R² below 0 is worse than "
+        "always predicting the mean, and counts as 0 in the hypervolume."
     )
 
 
@@ -79,9 +90,8 @@ def _size_row(
         cells.append(element("td", "none", class_="n quiet"))
     else:
         link = element("a", words.percent(within.ratios[terms.measure].mean), href=f"#{row_id(task.task, within)}")
-        cells.append(
-            element("td", link, element("small", words.score_and_spread(within.score(task.split))), class_="n")
-        )
+        small = element("small", words.score_and_spread(within.score(task.split)))
+        cells.append(element("td", link, small, _mse_line(within.mse(task.split)), class_="n"))
     if one.hypervolume is None:
         cells.append(element("td", "none", class_="n quiet"))
     else:
@@ -94,14 +104,21 @@ def _chosen_cell(chosen: Configuration | None, task: TaskComparison, *, is_best:
         return element("td", "none so small", class_="n quiet")
     found = chosen.score(task.split)
     link = element("a", words.score_and_spread(found), href=f"#{row_id(task.task, chosen)}")
-    return element("td", link, element("small", words.interval(found)), class_="n best" if is_best else "n")
+    small = element("small", words.interval(found))
+    return element("td", link, small, _mse_line(chosen.mse(task.split)), class_="n best" if is_best else "n")
 
 
-def estimate_cell(found: Estimate | None) -> Markup:
-    """Mean and spread, the interval below."""
+def _mse_line(found: Estimate | None) -> Markup:
+    """The squared error under a regression's score; nothing for a classification."""
+    return element("small", words.mse_and_spread(found)) if found else Markup()
+
+
+def estimate_cell(found: Estimate | None, *, mse: Estimate | None = None) -> Markup:
+    """Mean and spread, the interval below, and a regression's squared error below that."""
     if found is None:
         return element("td", "not tested", class_="n quiet")
-    return element("td", words.score_and_spread(found), element("small", words.interval(found)), class_="n")
+    interval = element("small", words.interval(found))
+    return element("td", words.score_and_spread(found), interval, _mse_line(mse), class_="n")
 
 
 def _method_head(method: str, mark: Mark | None) -> Markup:
@@ -171,8 +188,8 @@ def _configuration_row(
         _method_head(one.method, mark),
         _what_cell(one, terms, store),
         element("td", "reference" if one.method in terms.dense_labels else "front" if one.on_front else ""),
-        estimate_cell(one.validation),
-        estimate_cell(one.test),
+        estimate_cell(one.validation, mse=one.validation_mse),
+        estimate_cell(one.test, mse=one.test_mse),
         element("td", str(one.validation.n), class_="n"),
         *(_size_cell(one, measure) for measure in SIZE_MEASURES),
         *(_latency_cell(one, batch) for batch in batches),

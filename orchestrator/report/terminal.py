@@ -32,7 +32,11 @@ def _rows(task: TaskComparison, terms: Terms) -> list[list[str]]:
     if task.dense is not None:
         dense = words.score_and_spread(task.dense.score(task.split))
         rows.append([task.dense.method, *["-"] * len(budgets), f"100 % ({dense})", "-"])
-    return rows + [_method_row(one, task, terms) for one in task.methods]
+        error = words.mse_and_spread(task.dense.mse(task.split))
+        rows += [["", *[""] * len(budgets), error, ""]] if error else []
+    for one in task.methods:
+        rows += [_method_row(one, task, terms), *_error_row(one, task, terms)]
+    return rows
 
 
 def _method_row(one: MethodSummary, task: TaskComparison, terms: Terms) -> list[str]:
@@ -46,6 +50,13 @@ def _method_row(one: MethodSummary, task: TaskComparison, terms: Terms) -> list[
         else "-",
         words.score_and_spread(one.hypervolume) if one.hypervolume else "-",
     ]
+
+
+def _error_row(one: MethodSummary, task: TaskComparison, terms: Terms) -> list[list[str]]:
+    """For a regression the squared errors under a method's scores; nothing for a classification."""
+    chosen = [*(one.at_budget[budget] for budget in terms.size_budgets), one.within_tolerance]
+    errors = [words.mse_and_spread(best.mse(task.split)) if best else "" for best in chosen]
+    return [["", *errors, ""]] if any(errors) else []
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

@@ -19,12 +19,30 @@ METRIC_WORDS = {"accuracy": "accuracy", "r2": "R²"}
 
 
 def score(value: float) -> str:
-    return f"{value:.3f}"
+    # z: a score that rounds to 0 from below is 0.
+    return f"{value:z.3f}"
 
 
 def score_and_spread(found: Estimate) -> str:
     """`0.961 ± 0.004`: mean and standard deviation; the mean alone for one seed."""
     return score(found.mean) if found.std is None else f"{score(found.mean)} ± {score(found.std)}"
+
+
+def squared_error(value: float) -> str:
+    """A mean squared error in the square of whatever unit: `3,021`, `0.0412`, `2.31e-06`; three digits that count."""
+    if value == 0:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e9:
+        return f"{value:.2e}"
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def mse_and_spread(found: Estimate | None) -> str:
+    """`MSE 3,021 ± 112`; empty for classification."""
+    if found is None:
+        return ""
+    spread = "" if found.std is None else f" ± {squared_error(found.std)}"
+    return f"MSE {squared_error(found.mean)}{spread}"
 
 
 def interval(found: Estimate) -> str:
@@ -98,7 +116,8 @@ def _within_tolerance(task: TaskComparison, terms: Terms) -> str:
     if task.dense is None:
         return "There is no dense network with every seed, so loss against dense cannot be stated."
     reference = task.dense.score(task.split)
-    start = f"Within {terms.tolerance:g} of dense ({task.split} {METRIC_WORDS[task.metric]} {score(reference.mean)})"
+    figures = f"{score(reference.mean)}{_mse(task.dense, task)}"
+    start = f"Within {terms.tolerance:g} of dense ({task.split} {METRIC_WORDS[task.metric]} {figures})"
     reached = [(one.method, one.within_tolerance) for one in task.methods if one.within_tolerance]
     ranked = sorted(reached, key=lambda item: item[1].ratios[terms.measure].mean)
     if not ranked:
@@ -115,7 +134,13 @@ def _reached(method: str, one: Configuration, task: TaskComparison, terms: Terms
     loss = task.dense.score(task.split).mean - found.mean
     # Chosen by validation: that the test agrees is not certain, and a reader must see when it does not.
     doubt = f", but {score(loss)} below dense on {task.split}" if loss > terms.tolerance else ""
-    return f"{method} {percent(one.ratios[terms.measure].mean)} ({score(found.mean)}{doubt})"
+    return f"{method} {percent(one.ratios[terms.measure].mean)} ({score(found.mean)}{_mse(one, task)}{doubt})"
+
+
+def _mse(one: Configuration, task: TaskComparison) -> str:
+    """`, MSE 3,021`; empty for classification."""
+    found = one.mse(task.split)
+    return f", MSE {squared_error(found.mean)}" if found else ""
 
 
 def _over_all_sizes(task: TaskComparison) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from orchestrator.comparison import compare, read_results
 from orchestrator.errors import StoreProblem
 from orchestrator.report.facts import gather_facts
+from orchestrator.report.inside import shown_runs
 from orchestrator.report.page import page
 from orchestrator.report.png import pareto_png
 
@@ -36,7 +37,9 @@ def write_report(store: Store, study_name: str, *, output: Path | None = None) -
     """
     comparison = compare(store, study_name)
     rows = read_results(store, study_name).to_pylist()
-    html = page(comparison, gather_facts(store, study_name, rows, measure=comparison.terms.measure)).encode()
+    shown = [one.run_key for task in comparison.tasks for one in shown_runs(task, comparison.terms)]
+    facts = gather_facts(store, study_name, rows, measure=comparison.terms.measure, figures_of=shown)
+    html = page(comparison, facts).encode()
     png = pareto_png(comparison)
     if output is not None:
         return _write_local(output if output.suffix else output / "report.html", html, png)

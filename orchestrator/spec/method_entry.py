@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -159,11 +160,12 @@ def _typed(config: type[MethodConfig], name: str, mark: Range | Choice) -> Range
     """The range with ends of the field's type, so that the search can tell whole numbers."""
     if isinstance(mark, Choice):
         return mark
-    return Range(_number(config, name, mark.low), _number(config, name, mark.high), mark.scale)
+    return replace(mark, low=_number(config, name, mark.low), high=_number(config, name, mark.high))
 
 
 def _number(config: type[MethodConfig], name: str, value: float) -> float:
-    if config.model_fields[name].annotation is not int:
+    kind = config.model_fields[name].annotation
+    if int not in (kind, *get_args(kind)):  # `int`, or `int | None` where None leaves the choice to the method
         return float(value)
     if value != int(value):
         raise ValueError(f"'{name}' is a whole number; {value} is none")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from methods.data.catalog import check_data
+from methods.data.catalog import check_data, known_kind
 from methods.networks.catalog import check_network
 from methods.registry import did_you_mean
 from methods.task_spec import DataSpec, NetworkSpec, TaskSpec
@@ -142,6 +142,8 @@ class _Reader:
             self._check_parts(fields, path, known=[fault.place for fault in self.faults[faults_before:]])
             return None
         self._check_parts(fields, path, known=[])
+        if task.class_weights == "balanced" and known_kind(task.data) == "regression":
+            self.fault((*path, "class_weights"), "a regression has no classes to weigh; remove `balanced`")
         return task
 
     def _check_parts(self, fields: Mapping[str, Any], path: Place, *, known: list[str]) -> None:

@@ -104,13 +104,18 @@ def shown(uri: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def is_safe_name(name: str) -> bool:
+    """Whether `safe_name` takes it."""
+    return _SAFE_NAME.fullmatch(name) is not None
+
+
 def safe_name(name: str) -> str:
     """`name` itself, for use as one part of a path.
 
     Raises:
         ValueError: It holds anything but letters, digits, `_`, `-`, `.`, or starts with `-` or `.`.
     """
-    if not _SAFE_NAME.fullmatch(name):
+    if not is_safe_name(name):
         raise ValueError(f"'{name}' cannot name a file in the store; use letters, digits, `_`, `-` and `.`")
     return name
 

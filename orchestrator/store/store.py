@@ -1,6 +1,7 @@
 """The store: every run under its content key, every study under its name. It is the source of truth.
 
-    <store>/runs/<key>/      run.json  curves.parquet  variants/<label>/{artefact.safetensors.zst,weights.safetensors}
+    <store>/runs/<key>/      run.json  curves.parquet  figures.json
+                             variants/<label>/{artefact.safetensors.zst,weights.safetensors}
                              failures/<n>.json  checkpoint/state.bin  outcome.json (last: it says "this run is done")
     <store>/studies/<name>/  see `study_folder`
 
@@ -13,10 +14,13 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
+from methods.figures import FIGURES, Figure
 from orchestrator.errors import StoreProblem, UnknownRecord
 from orchestrator.runs import Failure, Run, RunResult
-from orchestrator.store.files import Files, open_files, safe_name, shown
-from orchestrator.store.stored_json import decode_json, encode_json
+from orchestrator.store.files import Files, is_safe_name, open_files, safe_name, shown
+from orchestrator.store.stored_json import decode_json, encode_json, first_fault
 from orchestrator.store.study_folder import StudyFolder
 
 if TYPE_CHECKING:
@@ -81,7 +85,7 @@ class Store:
         self._files.put_new(_run(run.key, "run.json"), encode_json(run))
 
     def put_outcome(self, result: RunResult) -> bool:
-        """Declare a run done; its variants and curves must be there already. The checkpoint is dropped.
+        """Declare a run done; its variants, curves and figures must be there already. The checkpoint is dropped.
 
         Returns:
             False when the run was done before: the first result stays.
@@ -95,6 +99,21 @@ class Store:
         path = _run(key, "outcome.json")
         data = self._files.read(path)
         return None if data is None else decode_json(RunResult, data, self._files.place(path))
+
+    def finished_run(self, key: str) -> RunResult:
+        """The result of a run that a user names.
+
+        Raises:
+            UnknownRecord: There is no such run, or it is not finished.
+        """
+        result = self.read_outcome(key) if is_safe_name(key) else None
+        if result is not None:
+            return result
+        if is_safe_name(key) and self._files.exists(_run(key, "run.json")):
+            failed = self.failures(key)
+            why = f"; its last attempt failed: {failed[-1].message}" if failed else ""
+            raise UnknownRecord(f"{self}: run {key} is not finished{why}; `pare resume` goes on with its study")
+        raise UnknownRecord(f"{self}: no finished run {key}; its report and results.parquet name those there are")
 
     def finished_keys(self) -> list[str]:
         """Keys of all finished runs, sorted."""
@@ -145,6 +164,25 @@ class Store:
             return pq.read_table(io.BytesIO(data))
         except pa.ArrowInvalid as error:
             raise StoreProblem(f"{self._files.place(path)}: not a Parquet file ({error}); delete it") from error
+
+    def put_figures(self, key: str, figures: tuple[Figure, ...]) -> None:
+        """Store the charts of one run; a run without any has no file."""
+        if figures:
+            self._files.put(_run(key, "figures.json"), FIGURES.dump_json(figures))
+
+    def read_figures(self, key: str) -> tuple[Figure, ...]:
+        """The charts of one run; empty when it has none."""
+        path = _run(key, "figures.json")
+        data = self._files.read(path)
+        if data is None:
+            return ()
+        try:
+            return FIGURES.validate_json(data)
+        except ValidationError as error:
+            raise StoreProblem(
+                f"{self._files.place(path)}: not readable as figures: {first_fault(error)}. "
+                "It was cut short or changed from outside; delete it, and the run is shown without figures"
+            ) from error
 
     def add_failure(self, key: str, failure: Failure) -> None:
         """Write down one failed attempt, after those before it."""

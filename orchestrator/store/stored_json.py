@@ -29,9 +29,14 @@ def decode_json(model: type[_Model], data: bytes, place: str) -> _Model:
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
         raise StoreProblem(
-            f"{place}: not a readable {model.__name__}: {where + ': ' if where else ''}{first['msg']}. "
+            f"{place}: not a readable {model.__name__}: {first_fault(error)}. "
             "It was cut short or changed from outside; delete it and the study makes it anew"
         ) from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """Where the first fault is, and what is wrong there."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where + ': ' if where else ''}{first['msg']}"

@@ -9,6 +9,7 @@ nor fails because of it.
     experiment.py   one study in a service that answers: its experiment and child runs
     parent_run.py   the run of an execution, which carries the report
     models.py       the networks of confirmed runs, as logged models
+    figures.py      what confirmed runs recorded of themselves, as pictures and data
     stored_runs.py  a study as the store has it; tracked_run.py: what is told of one record
     pages.py        the notes and the prepared view that lead a reader: pure
     connection.py   addresses, and a client that nothing in the environment can redirect; calls.py: two of its calls

@@ -11,6 +11,7 @@ from orchestrator.runs import Record, RunResult
 from orchestrator.store import Store
 from orchestrator.tracking.calls import log_points, search_runs
 from orchestrator.tracking.connection import settle_database
+from orchestrator.tracking.figures import put_figures
 from orchestrator.tracking.models import LoggedModels
 from orchestrator.tracking.pages import NOTE_TAG, VIEW_TAG, confirmed_view, experiment_note
 from orchestrator.tracking.parent_run import Execution, ParentRun
@@ -88,6 +89,12 @@ class Experiment:
         known = self._known.get(run.identity)
         if known is not None:  # else its run could not be written, and that was said
             self._models.put(run, known.run_id, now_ms=round(time.time() * 1000))
+
+    def put_figures(self, record: Record) -> None:
+        """Give a confirmed record's run the figures it recorded; those of one seed stand for the others."""
+        known = self._known.get((record.id, record.run.key))
+        if known is not None and self._stored.first_seed in (None, record.seed):
+            put_figures(self._client, self._store, record.run.key, known.run_id)
 
     def finish(self, *, status: str | None) -> None:
         """Fill the parent run and, with a status, end it."""

@@ -22,11 +22,13 @@ def experiment_note(experiment_id: str, question: str) -> str:
 
 - [Accuracy against size]({view}&compareRunsMode=CHART): a point for each confirmed run
 - [Confirmed runs]({view}), the most accurate first: the best configurations, trained once per seed
+- Figures that a method recorded while it trained: artifacts `figures/` of its confirmed runs with the first seed
 - [Runs of the search]({_runs(place, "phase", "search")}), the smallest first; `#3` is a trial, a configuration
 - [Models]({place}/models?{_TRAINING}): the networks of the confirmed runs, to download
 - [Executions]({_runs(place, "kind", "execution")}): each with report, picture and table among its artifacts
 
-`size_ratio` is the size as a share of the dense network's. `accuracy_by_size` has the size in thousandths as its step.
+`size_ratio` is the size as a share of the dense network's. `accuracy_by_size` has the size in thousandths as its step;
+of a regression it is R2, and `..._mse` is the mean squared error in the square of the target's unit.
 `test_...` was measured once, at the end; choices were made by `val_...`. Seeds differ: read single runs with care, the
 report gives means and intervals.
 """
@@ -56,7 +58,8 @@ def confirmed_view(score: str) -> str:
     }
     off = {"isReordered": False, "isGenerated": False, "deleted": False}
     test = score.replace("val_", "test_")
-    columns = [f"metrics.`{name}`" for name in (score, test, "size_ratio", "stored_bytes")]
+    errors = ("val_mse", "test_mse") if score == "val_r2" else ()
+    columns = [f"metrics.`{name}`" for name in (score, test, *errors, "size_ratio", "stored_bytes")]
     return json.dumps(
         {
             "searchFilter": "tags.phase = 'confirm'",

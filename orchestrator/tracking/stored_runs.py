@@ -24,6 +24,8 @@ class StoredRuns:
         self.question = found.question if found else ""
         self.score = "val_accuracy"
         """The metric that says how good a network is: `val_r2` once a regression was shaped."""
+        self.first_seed = found.seeds[0] if found else None
+        """None when the study's file cannot be read here."""
         self._settings = found.report if found else ReportSettings()
         self._dense_scores: dict[tuple[str, int], float] = {}
         self._test_rows: Mapping[str, Mapping[str, float]] = {}

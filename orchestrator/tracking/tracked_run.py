@@ -124,8 +124,10 @@ class TrackedRun:
                 for variant in self.result.variants
                 if variant.kind != "module"
             ]
-        # Two more come with the test: accuracy and F1, or R2 and the squared error.
-        num_charts = MAX_METRICS - len({point.key for point in points}) - 2
+        known = {point.key for point in points}
+        # More come with the test: accuracy and F1, or R2 and the squared error, and every latency not timed yet.
+        to_come = 2 + sum(key.startswith("latency_") and key not in known for key in _TEST_KEYS.values())
+        num_charts = MAX_METRICS - len(known) - to_come
         return points + list(_curve_points(self.curves(), at_ms, limit=num_charts))
 
     def test_points(self, *, now_ms: int) -> list[Point]:
@@ -165,8 +167,13 @@ _TEST_KEYS = {
     "mse": "test_mse",
     "latency_ms_1": "latency_ms_1",
     "latency_ms_256": "latency_ms_256",
+    "latency_sparse_ms_1": "latency_sparse_ms_1",
+    "latency_sparse_ms_256": "latency_sparse_ms_256",
 }
-_MODEL_KEYS = {"val_accuracy", "test_accuracy", "val_r2", "test_r2", "size_ratio", "stored_bytes", "nonzeros", "macs"}
+_MODEL_KEYS = {
+    *(f"{split}_{name}" for split in ("val", "test") for name in ("accuracy", "r2", "mse")),
+    *("size_ratio", "stored_bytes", "nonzeros", "macs"),
+}
 
 
 def _curve_points(curves: pa.Table | None, at_ms: int, *, limit: int) -> Iterator[Point]:

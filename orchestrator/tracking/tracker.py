@@ -99,7 +99,7 @@ class MlflowTracker:
         self._end()
 
     def _add_all(self) -> None:
-        """Every record again, one entry each, and the networks of confirmed ones.
+        """Every record again, one entry each, and the networks and figures of confirmed ones.
 
         Those that are right already cost a look into a dictionary.
         """
@@ -110,10 +110,11 @@ class MlflowTracker:
             self.record(record, None)
         for record in records:
             if record.phase == "confirm" and record.status == "finished":
-                self._add_model(record)
+                self._add_network(record)
 
-    def _add_model(self, record: Record) -> None:
+    def _add_network(self, record: Record) -> None:
         self._backlog.add(f"model of {record.id}", lambda experiment: experiment.put_model(record))
+        self._backlog.add(f"figures of {record.id}", lambda experiment: experiment.put_figures(record))
 
     def _end(self) -> None:
         # What cannot be written stays in the store, from where `sync` brings it.

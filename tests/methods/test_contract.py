@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -112,6 +113,13 @@ def test_resuming_equals_never_having_stopped(name: str, part: float, task: Prep
     resumed = _fit(name, task, _Recorder(stored=broken.stored))
     assert all(torch.equal(a, b) for a, b in zip(_weights(straight), _weights(resumed), strict=True))
     assert resumed.epochs == straight.epochs
+
+
+@every_method
+def test_weights_of_classes_reach_every_method(name: str, task: PreparedTask, fitted: Fitted) -> None:
+    weights = torch.tensor([5.0] + [5 / 9] * 9)
+    weighed = _fit(name, replace(task, class_weights=weights), _Recorder())
+    assert any(not torch.equal(a, b) for a, b in zip(_weights(fitted[name][0]), _weights(weighed), strict=True))
 
 
 @every_method

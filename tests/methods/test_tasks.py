@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from methods.contract import Split, Task
-from methods.data.dataset import DataError, DataSet, LockedTest
+from methods.data.dataset import Column, DataError, DataSet, LockedTest
 from methods.data.load import load_dataset
 from methods.data.statistics import measure_normalization
 from methods.task_spec import DataSpec, NetworkSpec, TaskSpec
@@ -179,6 +181,69 @@ def test_regression_keeps_raw_targets_and_gives_one_output() -> None:
     # Stratified by the ranking, so the parts have about the same mean.
     assert task.validation.targets.mean() == pytest.approx(task.train.targets.mean().item(), rel=0.05)
     assert task.network()(task.train.inputs[:5]).shape == (5, 1)
+
+
+def table_dataset(inputs: np.ndarray, *, test_inputs: np.ndarray | None = None) -> DataSet:
+    """A regression on a number and a category, both with gaps."""
+    columns = (Column("age", None), Column("deck", ("A", "B", "C")))
+    targets = np.arange(len(inputs), dtype=np.float32)
+    locked = None if test_inputs is None else LockedTest(test_inputs, np.zeros(len(test_inputs), dtype=np.float32))
+    return DataSet("table", "regression", "table", (), inputs, targets, locked, columns=columns)
+
+
+def table_inputs(count: int, *, seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    inputs = np.stack([random.normal(30, 9, count), random.integers(0, 3, count)], axis=1).astype(np.float32)
+    inputs[random.random(inputs.shape) < 0.2] = np.nan
+    return inputs
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.5, 1.0]))
+def test_an_encoding_never_hears_of_validation_and_test(seed: int, fraction: float) -> None:
+    spec = make_spec("diabetes", "mlp", validation_share=0.25, fraction=fraction)
+    before = prepare(spec, table_dataset(table_inputs(60, seed=1), test_inputs=table_inputs(20, seed=2)))
+    inputs = table_inputs(60, seed=1)
+    # Targets are numbers of rows, so they tell which rows training has.
+    others = np.setdiff1d(np.arange(60), before.train_targets.astype(int))
+    inputs[others] = table_inputs(len(others), seed=seed) * np.float32([1e6, 1])
+    after = prepare(spec, table_dataset(inputs, test_inputs=table_inputs(20, seed=seed + 1)))
+    assert after.encoding == before.encoding
+    assert after.normalization == before.normalization
+    assert np.array_equal(after.train_inputs, before.train_inputs)
+
+
+def test_a_table_is_encoded_alike_in_training_validation_and_test() -> None:
+    spec = make_spec("diabetes", "mlp", validation_share=0.25)
+    data = prepare(spec, table_dataset(table_inputs(60, seed=1), test_inputs=table_inputs(20, seed=2)))
+    assert data.encoding is not None
+    assert data.encoding.feature_names == ("age", "deck=A", "deck=B", "deck=C")
+    task = build_task(spec, data, name="a task", seed=0, device="cpu")
+    assert task.info.input_shape == (4,)
+    assert data.locked is not None
+    assert data.locked.openings == ()
+    test = open_test(data, opened_by="a test")
+    for split in (task.train, task.validation, test):
+        assert split.inputs.dtype == torch.float32
+        assert bool(split.inputs.isfinite().all())
+        assert split.inputs[:, 1:].sum(dim=1).tolist() == [1] * len(split)
+    assert torch.equal(test.inputs, torch.from_numpy(data.encoding.encode(table_inputs(20, seed=2), data.columns)))
+    assert task.normalization == measure_normalization(task.train.inputs.numpy())
+    assert np.isnan(table_inputs(20, seed=2)).any(), "the raw samples do have gaps"
+
+
+def test_balanced_classes_count_alike_whatever_the_part_trained_on() -> None:
+    spec = make_spec("breast_cancer", "mlp", class_weights="balanced", fraction=0.5)
+    task = build(spec)
+    assert task.class_weights is not None
+    counts = torch.bincount(task.train.targets)
+    assert (counts * task.class_weights).tolist() == pytest.approx([len(task.train) / 2] * 2)
+    assert build(make_spec("breast_cancer", "mlp")).class_weights is None
+
+
+def test_a_regression_with_weights_of_classes_is_refused() -> None:
+    with pytest.raises(DataError, match="'diabetes' is a regression and has no classes; remove `class_weights"):
+        build(make_spec("diabetes", "mlp", class_weights="balanced"))
 
 
 def test_a_class_with_a_single_sample_is_refused_by_name() -> None:

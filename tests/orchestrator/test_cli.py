@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from orchestrator.cli import app
+from orchestrator.comparison import read_results
 from orchestrator.runs import Record, Run
 from orchestrator.spec.study_file import parse_study
 from orchestrator.store import Store
@@ -62,7 +63,7 @@ def started(
 def test_help_names_every_command_and_every_exit_code() -> None:
     ended = started("--help")
     assert ended.returncode == 0
-    for command in ("validate", "plan", "run", "resume", "status", "report", "sync", "ui", "doctor"):
+    for command in ("validate", "plan", "run", "resume", "status", "report", "export", "sync", "ui", "doctor"):
         assert f"  {command} " in ended.stdout
     for code in ("0 done", "1 the study", "2 wrong", "3 data", "4 store", "5 a package", "130"):
         assert code in " ".join(ended.stdout.split())
@@ -209,6 +210,60 @@ def test_run_prints_the_comparison_and_goes_on_where_it_stopped(study_file: Path
     (one,) = json.loads(pare("status", "--json").stdout)
     assert one["tested"]
     assert [cell["failed"] for cell in one["cells"]] == [0, 0]
+    _exports(tmp_path)
+
+
+def _exports(tmp_path: Path) -> None:
+    """A network of that study becomes a file, with the figures of the study's test."""
+    table = read_results(Store.open("pare-results"), "tiny").to_pylist()
+    row = next(row for row in table if row["method"] == "magnitude" and row["headline"] and row["test_score"])
+    made = pare("export", row["run_key"], "--output", tmp_path / "net.pt2")
+    assert made.exit_code == 0, made.output
+    shown = made.stdout.splitlines()
+    assert shown[0] == f"{tmp_path / 'net.pt2'}: {(tmp_path / 'net.pt2').stat().st_size:,} bytes, format torch"
+    assert f"variant '{row['variant']}' of run {row['run_key']}: the run's only one" in shown
+    assert any(line.startswith("verified: read back, its logits on 8 random samples differ") for line in shown)
+    assert "takes: float32, features in the data set's units" in shown
+    described = json.loads((tmp_path / "net.pt2.json").read_text())
+    assert described["test"]["accuracy"] == row["test_accuracy"]
+    assert described["sizes"]["nonzeros"] == row["nonzeros"]
+
+    again = pare("export", row["run_key"], "--output", tmp_path / "net.pt2")
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert "net.pt2: is there already; give --force" in again.stderr
+    arguments = ("--output", tmp_path / "net.pt2", "--variant", row["variant"], "--force", "--latency")
+    found = json.loads(pare("export", row["run_key"], *arguments, "--json").stdout)
+    assert (found["path"], found["variant"], found["chosen"]) == (str(tmp_path / "net.pt2"), row["variant"], "as asked")
+    assert set(found["latency"]["batches"]) == {"1", "256"}
+    assert "batch 256 on this CPU: " in pare("export", row["run_key"], *arguments).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "piece"),
+    [
+        (("nonsense",), 4, "no finished run nonsense"),
+        (("nonsense", "--format", "pickle"), 2, "no format 'pickle'; known: safetensors, artefact, torch, onnx"),
+        (("nonsense", "--store", "elsewhere"), 4, "give the --store"),
+    ],
+)
+def test_an_export_that_cannot_be_made_is_a_message(
+    arguments: tuple[str, ...], exit_code: int, piece: str, tmp_path: Path
+) -> None:
+    Store.open(str(tmp_path / "pare-results")).study("tiny").put_spec(STUDY)
+    result = pare("export", *arguments)
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert piece in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_export_without_its_package_exits_with_5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store.open(str(tmp_path / "pare-results")).study("tiny").put_spec(STUDY)
+    for name in [name for name in sys.modules if name == "onnx" or name.startswith("onnx.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    result = pare("export", "nonsense", "--format", "onnx")
+    assert result.exit_code == 5
+    assert 'pip install "paredown[onnx]"' in result.stderr
 
 
 def test_the_package_offers_its_three_functions_without_loading_them() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.comparison import Comparison, TaskComparison, Terms, compare, compare_tasks
+from orchestrator.comparison import Comparison, TaskComparison, Terms, compare, compare_tasks, read_results
 from orchestrator.errors import StoreProblem, UnknownRecord
-from orchestrator.results import COLUMNS
+from orchestrator.results import COLUMNS, table_bytes
 from orchestrator.store import Store
 from tests.orchestrator.constructed_study import ConstructedStudy
 
@@ -249,6 +249,35 @@ def test_latency_is_the_mean_of_the_seeds_that_were_timed() -> None:
     assert one.latency_ms == {"1": 0.5}
 
 
+def test_a_regression_has_its_squared_errors_and_a_classification_none() -> None:
+    rows = [
+        r | {"metric": "r2", "val_mse": 100.0 + r["seed"], "test_mse": 200.0 + 2 * r["seed"]}
+        for r in confirmed("magnitude", 0.3, 0.6, 0.5)
+    ]
+    [one] = one_task(rows).configurations
+    assert one.validation_mse is not None
+    assert one.test_mse is not None
+    assert (one.validation_mse.values, one.test_mse.mean, one.test_mse.std) == ((100, 101, 102), 202, 2)
+    assert (one.mse("test"), one.mse("validation")) == (one.test_mse, one.validation_mse)
+    untested = [r | {"test_score": None, "test_mse": None} for r in rows]
+    [one] = one_task(untested).configurations
+    assert one.mse("test") is one.validation_mse is not None
+    assert one_task(DENSE).configurations[0].mse("test") is None
+
+
+def test_scores_below_zero_count_as_zero_in_the_hypervolume_alone() -> None:
+    task = one_task([*confirmed("a", 0.08, -3.0, -2.0), *confirmed("b", 0.08, -0.5, 0.4)])
+    by_method = {one.method: one for one in task.methods}
+    volume = by_method["a"].hypervolume
+    assert volume is not None
+    assert volume.values == (0, 0, 0)
+    chosen = by_method["a"].at_budget[0.1]
+    assert chosen is not None
+    assert chosen.test is not None
+    assert chosen.test.mean == pytest.approx(-2)
+    assert words_of(task)["a", "b", 0.1] == "worse"
+
+
 def test_a_study_is_compared_from_its_store(tmp_path: Path) -> None:
     store = Store.open(str(tmp_path))
     ConstructedStudy(store).build()
@@ -258,6 +287,15 @@ def test_a_study_is_compared_from_its_store(tmp_path: Path) -> None:
     assert found.question.startswith("Which method")
     assert found.terms == Terms(seeds=(0, 1, 2), measure="stored_bytes", tolerance=0.01, size_budgets=(0.05, 0.1, 0.25))
     assert all(task.split == "test" and task.dense is not None for task in found.tasks)
+
+
+def test_a_table_of_an_earlier_version_has_nulls_in_the_columns_that_are_new(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path))
+    ConstructedStudy(store).build({"digits": 0.98})
+    table = read_results(store, "made_up").drop_columns(["latency_sparse_ms_1", "latency_sparse_ms_256"])
+    store.study("made_up").write_file("results.parquet", table_bytes(table))
+    again = read_results(store, "made_up")
+    assert again.column("latency_sparse_ms_256").null_count == again.num_rows == table.num_rows
 
 
 def test_studies_without_results_and_broken_files_are_named(tmp_path: Path) -> None:

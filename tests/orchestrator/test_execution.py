@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from methods import artefact, registry
 from methods.contract import Given, Monitor, Outcome, Prerequisite, Task, TaskInfo, TrainingDiverged, UnsupportedTask
 from methods.contract import Variant as Delivered
 from methods.data.load import load_dataset
+from methods.figures import Figure, Line, LineChart
+from methods.measure import SparseExecution
 from methods.tasks import TaskData, prepare
 from methods.training.config import TrainingConfig
 from orchestrator.errors import StoreProblem
 from orchestrator.execution import StoreMonitor, execute
-from orchestrator.runs import Run
+from orchestrator.runs import Run, RunResult
 from orchestrator.store import Store
 from orchestrator.work import Completion, Report, Work, WorkerSettings
 from tests.fakes import a_result, a_run, a_task
@@ -297,6 +300,46 @@ def test_a_delivery_that_cannot_be_kept_is_a_failure_of_the_run_alone(
     assert message in failure.message
 
 
+def _chart(name: str) -> LineChart:
+    line = Line(label="c", x=(1.0, 2.0), y=(0.5, None))
+    return LineChart(name=name, title="Pull", x_label="epoch", y_label="c", lines=(line,))
+
+
+def test_figures_are_stored_before_the_outcome_says_that_the_run_is_done(
+    bench: _Bench, data: TaskData, registered: Callable[[type[Method]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Drawing(Method):
+        def fit(self, task: Task, given: Given, monitor: Monitor) -> Outcome:
+            return replace(super().fit(task, given, monitor), figures=(_chart("one"), _chart("two")))
+
+    registered(Drawing)
+    run = _run(data, "method")
+    seen: list[tuple[Figure, ...]] = []
+    put_outcome = Store.put_outcome
+
+    def watched(store: Store, result: RunResult) -> bool:
+        seen.append(store.read_figures(result.key))
+        return put_outcome(store, result)
+
+    monkeypatch.setattr(Store, "put_outcome", watched)
+    assert bench(run).status == "finished"
+    assert bench.store.read_figures(run.key) == (_chart("one"), _chart("two"))
+    assert seen == [bench.store.read_figures(run.key)]
+
+
+def test_two_figures_of_one_name_are_a_failure_of_the_run_alone(
+    bench: _Bench, data: TaskData, registered: Callable[[type[Method]], None]
+) -> None:
+    class Drawing(Method):
+        def fit(self, task: Task, given: Given, monitor: Monitor) -> Outcome:
+            return replace(super().fit(task, given, monitor), figures=(_chart("b"), _chart("a"), _chart("b")))
+
+    registered(Drawing)
+    failure = bench(_run(data, "method")).failure
+    assert failure is not None
+    assert "two figures 'b'; give each a name of its own" in failure.message
+
+
 def test_work_runs_with_the_threads_it_was_given_and_the_caller_gets_its_own_back(
     bench: _Bench, data: TaskData, registered: Callable[[type[Method]], None]
 ) -> None:
@@ -312,6 +355,43 @@ def test_work_runs_with_the_threads_it_was_given_and_the_caller_gets_its_own_bac
     assert result.facts["threads"] == before + 1
     assert result.environment["threads"] == str(before + 1)
     assert torch.get_num_threads() == before
+
+
+def test_a_result_tells_how_samples_were_normalised_and_keeps_it_as_it_was(bench: _Bench, data: TaskData) -> None:
+    result = bench(_run(data, "dense")).result
+    assert result is not None
+    mean, std = data.normalization.mean, data.normalization.std
+    assert result.preprocessing == {"normalization": {"mean": list(mean), "std": list(std)}}
+    assert bench.store.read_outcome(result.key) == result
+
+
+@pytest.mark.parametrize("share_kept", [1.0, 0.05])
+def test_sparse_execution_is_timed_where_few_weights_are_left_and_kept_where_it_is_faster(
+    share_kept: float,
+    bench: _Bench,
+    data: TaskData,
+    registered: Callable[[type[Method]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Pruned(Method):
+        def fit(self, task: Task, given: Given, monitor: Monitor) -> Outcome:
+            outcome = super().fit(task, given, monitor)
+            with torch.no_grad():
+                for weight in outcome.variants[0].network.parameters():
+                    weight.mul_(torch.rand(weight.shape, generator=torch.Generator().manual_seed(0)) < share_kept)
+            return outcome
+
+    def only_for_many(execution: SparseExecution, *, dense_ms: float) -> float | None:
+        return dense_ms / 2 if execution.batch_size > 1 else None
+
+    registered(Pruned)
+    monkeypatch.setattr("orchestrator.execution.sparse_latency_ms", only_for_many)
+    run = _run(data, "method")
+    bench(run)
+    measured = bench(run, kind="latency").measured["same"]
+    dense = {"latency_ms_1", "latency_ms_256"}
+    assert set(measured) == (dense if share_kept == 1 else dense | {"latency_sparse_ms_256"})
+    assert all(milliseconds > 0 for milliseconds in measured.values())
 
 
 def test_curves_of_phases_with_different_values_share_one_table(

@@ -56,7 +56,8 @@ def test_a_finished_run_has_one_row_per_variant_with_all_figures() -> None:
     run = make_run("digits", "magnitude", {"rate": 0.9}, 0)
     result = make_result(run, [graded("w50", 0.966, 0.5, settings={"width": 0.5}), graded("w25", 0.962, 0.25)])
     records = [make_record(run, trial=3, device_seconds=61.0), make_record(dense.run)]
-    test = {"rows": {f"{run.key}/w25": {"accuracy": 0.95, "macro_f1": 0.94, "latency_ms_1": 0.125}}}
+    latency = {"latency_ms_1": 0.125, "latency_sparse_ms_1": 0.1}
+    test = {"rows": {f"{run.key}/w25": {"accuracy": 0.95, "macro_f1": 0.94} | latency}}
     rows = results_table(records, {run.key: result, dense.key: dense}, test, **RULE).to_pylist()
 
     assert [(row["method"], row["variant"], row["headline"]) for row in rows] == [
@@ -69,6 +70,8 @@ def test_a_finished_run_has_one_row_per_variant_with_all_figures() -> None:
     assert (small["val_score"], small["val_accuracy"], small["metric"]) == (0.962, 0.962, "accuracy")
     assert (small["test_score"], small["test_accuracy"], small["test_macro_f1"]) == (0.95, 0.95, 0.94)
     assert small["latency_ms_1"] == 0.125, "timed alone after the study, which counts more"
+    assert (small["latency_sparse_ms_1"], small["latency_sparse_ms_256"]) == (0.1, None)
+    assert large["latency_sparse_ms_1"] is None
     assert small["stored_bytes"] == DENSE_SIZES.stored_bytes // 4
     assert small["macs_ratio"] == pytest.approx(0.25)
     assert (json.loads(large["config"]), json.loads(large["settings"])) == ({"rate": 0.9}, {"width": 0.5})

@@ -42,9 +42,18 @@ def test_keys_of_released_runs_never_move() -> None:
         {"task_name": "another name"},
         {"task": TASK.model_copy(update={"batch_size": 64, "precision": "auto"})},
         {"task": TASK.model_copy(update={"data": DataSpec(source="digits", max_undecodable=0.0)})},
+        {"task": TASK.model_copy(update={"data": DataSpec(source="digits", target=None, numeric=(), drop=())})},
+        {"task": TASK.model_copy(update={"class_weights": "none"})},
         {"config": {}},
     ],
-    ids=["name for people", "defaults of the task", "defaults of the data", "no changed field"],
+    ids=[
+        "name for people",
+        "defaults of the task",
+        "defaults of the data",
+        "defaults of tables",
+        "no weights",
+        "no changed field",
+    ],
 )
 def test_what_changes_no_result_changes_no_key(same: dict[str, Any]) -> None:
     assert _run(**same).key == _run().key
@@ -68,8 +77,9 @@ def test_the_path_of_the_data_stays_out() -> None:
         {"version": 2},
         *({"task": TASK.model_copy(update=field)} for field in ({"epochs": 4}, {"fraction": 0.5}, {"split_seed": 1})),
         {"task": TASK.model_copy(update={"network": NetworkSpec(name="small_cnn", arguments={"widths": [8]})})},
+        {"task": TASK.model_copy(update={"class_weights": "balanced"})},
     ],
-    ids=["seed", "method", "setting", "samples", "version", "epochs", "fraction", "split", "network"],
+    ids=["seed", "method", "setting", "samples", "version", "epochs", "fraction", "split", "network", "weights"],
 )
 def test_what_changes_a_result_changes_the_key(other: dict[str, Any]) -> None:
     assert _run(**other).key != _run().key

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from methods.artefact import decode, encode
+from methods.figures import FIGURES, Line, LineChart
 from methods.networks.build import build_network
 from methods.surgery import deploy
 from methods.task_spec import DataSpec, NetworkSpec, TaskSpec
@@ -351,6 +352,49 @@ def test_models_that_are_incomplete_or_of_a_replaced_run_are_put_right(filled: F
     assert second.source_run_id == by_record(database)[confirmed.id].info.run_id
 
 
+def figures_of(database: Path, record: Record) -> dict[str, Path]:
+    """Name of an artifact under `figures/` -> its file."""
+    uri = by_record(database)[record.id].info.artifact_uri.removeprefix("file://")
+    return {path.name: path for path in Path(uri, "figures").glob("*")}
+
+
+@pytest.mark.service
+def test_figures_of_the_first_seed_of_a_confirmed_run_are_pictures_and_data(filled: FilledStore) -> None:
+    line = Line(label="c", x=(1.0, 2.0), y=(0.5, None))
+    charts = [LineChart(name=f"pull_{i}", title="$c$", x_label="", y_label="", lines=(line,)) for i in range(14)]
+    searched, result = filled.add("magnitude", 0, a_variant("90", 0.955, 0.2))
+    rows = [(searched, result)] + [
+        filled.add("magnitude", trial, a_variant("90", 0.955, 0.2), seed=seed, phase="confirm")
+        for trial, seed in ((0, 0), (0, 1), (1, 0), (2, 0))
+    ]
+    first, second, without, damaged = [record for record, _ in rows[1:]]
+    for record in (first, second, damaged):
+        filled.store.put_figures(record.run.key, tuple(charts))
+    broken = Path(filled.store.uri) / "runs" / damaged.run.key / "figures.json"
+    broken.write_text(broken.read_text()[:50])
+    problem = track(filled, rows)
+    assert problem is not None
+    assert f"figures of {damaged.id}: {broken}: not readable as figures" in problem
+
+    database = Path(filled.store.uri) / "mlflow.db"
+    found = figures_of(database, first)
+    assert sorted(found) == ["figures.json", *sorted(f"pull_{i}.png" for i in range(12))]
+    assert found["pull_0.png"].read_bytes().startswith(b"\x89PNG")
+    assert FIGURES.validate_json(found["figures.json"].read_bytes()) == tuple(charts)
+    for record in (searched, second, without, damaged):
+        assert figures_of(database, record) == {}
+
+    broken.unlink()
+    written = {name: path.stat().st_mtime_ns for name, path in found.items()}
+    sync(filled.store, STUDY, "sqlite")
+    assert {name: path.stat().st_mtime_ns for name, path in figures_of(database, first).items()} == written
+    # A crash between the pictures and the data.
+    found["figures.json"].unlink()
+    found["pull_3.png"].unlink()
+    sync(filled.store, STUDY, "sqlite")
+    assert sorted(figures_of(database, first)) == sorted(found)
+
+
 @pytest.mark.service
 def test_notes_and_a_prepared_view_lead_a_reader_and_peoples_own_note_stays(filled: FilledStore) -> None:
     filled.folder.put_spec(YAML.replace("tasks:", "question: Does it prune?\ntasks:"))
@@ -522,12 +566,15 @@ def test_regression_run_has_regression_metrics_and_never_too_many_charts() -> No
         result=result,
         headline=filled_variant,
         measure="stored_bytes",
-        test={"r2": 0.7, "mse": 3.0, "latency_ms_1": float("nan")},
+        test={
+            **{"r2": 0.7, "mse": 3.0, "latency_ms_1": float("nan")},
+            **{"latency_sparse_ms_1": 0.2, "latency_sparse_ms_256": 4.0},
+        },
         curves=lambda: pa.table(columns),
     )
     points = {point.key: point.value for point in [*tracked.points(now_ms=0), *tracked.test_points(now_ms=0)]}
     assert {"val_r2": 0.8, "val_mse": 2.5, "test_r2": 0.7, "test_mse": 3.0, "size_ratio": 1.0}.items() <= points.items()
-    assert points["latency_ms_1"] == 0.5
+    assert (points["latency_ms_1"], points["latency_sparse_ms_1"]) == (0.5, 0.2)
     assert "val_accuracy" not in points
     assert len(points) == MAX_METRICS
 

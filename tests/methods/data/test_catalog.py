@@ -3,12 +3,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from methods.data.catalog import check_data, resolve_path, source, source_names
+from methods.data.catalog import check_data, known_kind, resolve_path, source, source_names
 from methods.data.load import load_dataset
 from methods.task_spec import DataSpec
+
+GOOD = "<a table with the columns x and y>"
 
 
 def test_every_bundled_source_is_what_the_catalog_says() -> None:
@@ -34,11 +37,60 @@ def test_checking_a_spec_loads_neither_torch_nor_scikit_learn() -> None:
         ({"source": "image_folder", "path": "/no/such/place"}, "no folder /no/such/place"),
         ({"source": "image_folder", "path": __file__}, "is a file; `path` must name the folder"),
         ({"source": "image_folder", "path": "${PAREDOWN_NOT_SET}/x"}, "export PAREDOWN_NOT_SET=..."),
+        ({"source": "digits", "target": "y"}, "only data source 'table' takes `target`, not 'digits'"),
+        ({"source": "iris", "kind": "regression"}, "only data source 'table' takes `kind`"),
+        ({"source": "iris", "numeric": ("x",)}, "only data source 'table' takes `numeric`"),
+        ({"source": "iris", "drop": ("x",)}, "only data source 'table' takes `drop`"),
+        ({"source": "table", "path": GOOD}, "needs `target`"),
+        ({"source": "table", "target": "y"}, "needs `path`, the file or folder"),
+        ({"source": "table", "target": "y", "path": "/no/such.csv"}, "no file or folder /no/such.csv"),
+        ({"source": "table", "target": "y", "path": "${PAREDOWN_NOT_SET}/x.csv"}, "export PAREDOWN_NOT_SET=..."),
+        ({"source": "table", "target": "y", "path": __file__}, "ends in .csv, .csv.gz, .tsv, .tsv.gz or .parquet"),
+        ({"source": "table", "target": "y", "path": GOOD, "drop": ("y",)}, "the `target` and in `drop` as well"),
+        ({"source": "table", "target": "y", "path": GOOD, "numeric": ("y",)}, "set `kind: regression`"),
+        ({"source": "table", "target": "y", "path": GOOD, "numeric": ("x",), "drop": ("x",)}, "in `numeric` and in"),
+        ({"source": "table", "target": "z", "path": GOOD}, "has no column 'z', which `target` names; columns: x, y"),
     ],
 )
-def test_a_faulty_spec_is_told_with_its_mend(fields: dict[str, str], told: str) -> None:
+def test_a_faulty_spec_is_told_with_its_mend(fields: dict[str, Any], told: str, tmp_path: Path) -> None:
+    (tmp_path / "good.csv").write_text("x,y\n1,2\n")
+    if fields.get("path") == GOOD:
+        fields = fields | {"path": str(tmp_path / "good.csv")}
     (fault,) = check_data(DataSpec(**fields))
     assert told in fault
+
+
+def test_all_faults_of_a_table_are_told_at_once() -> None:
+    faults = check_data(DataSpec(source="table", path="/no/such.csv"))
+    assert ["`target`" in faults[0], "no file or folder" in faults[1]] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["data.csv"], "holds no train file, but data.csv"),
+        ([], "holds no train file, but nothing"),
+        (["train.csv", "train.parquet"], "holds train.csv, train.parquet; keep one file for train"),
+        (["train.csv", "test.csv", "test.tsv"], "holds test.csv, test.tsv; keep one file for test"),
+    ],
+)
+def test_a_folder_without_one_table_for_each_split_is_told(names: list[str], told: str, tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).write_text("x,y\n1,2\n")
+    (fault,) = check_data(DataSpec(source="table", path=str(tmp_path), target="y"))
+    assert told in fault
+
+
+def test_a_mistyped_file_names_its_near_miss(tmp_path: Path) -> None:
+    (tmp_path / "houses.csv").write_text("x,y\n1,2\n")
+    (fault,) = check_data(DataSpec(source="table", path=str(tmp_path / "house.csv"), target="y"))
+    assert "Did you mean 'houses.csv'?" in fault
+
+
+def test_the_kind_is_known_before_samples_are_read_where_it_does_not_hang_on_them() -> None:
+    specs = [{"source": "diabetes"}, {"source": "digits"}, {"source": "table"}, {"source": "no such source"}]
+    assert [known_kind(DataSpec(**spec)) for spec in specs] == ["regression", "classification", None, None]
+    assert known_kind(DataSpec(source="table", kind="regression")) == "regression"
 
 
 def test_every_undefined_variable_is_named() -> None:

@@ -40,6 +40,7 @@ class DigitsTask:
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     augmentation: Literal["none", "crop_flip"] = "none"
     normalization: Normalization = NORMALIZATION
+    class_weights: torch.Tensor | None = None
 
     @property
     def train(self) -> Split:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from methods.hypersparse.budget import Phases, Ramp, plan_phases, scaled_ramp
+from methods.hypersparse.budget import Phases, Ramp, plan_phases, scaled_ramp, task_ramp
+from methods.hypersparse.config import HyperSparseConfig
 
 LAMBDA, ETA = 5e-6, 1.05
 
@@ -67,3 +70,65 @@ def test_a_scaled_ramp_pulls_as_hard_in_total(ramp_epochs: int, steps: int, step
     ramp = scaled_ramp(lambda_init=LAMBDA, eta=ETA, ramp_nominal=ramp_epochs, steps=steps, step_length=step_length)
     assert _total_pull(ramp, ramp_epochs, steps=steps, step_length=step_length) == pytest.approx(paper, rel=1e-9)
     assert ramp.eta**ramp_epochs == pytest.approx(ETA**65)
+
+
+@given(
+    lambda_init=st.floats(5e-7, 5e-5),
+    eta=st.floats(1.03, 1.1),
+    learning_rate=st.floats(0.01, 0.9),
+    momentum=st.floats(0.5, 0.99),
+    warmup=st.integers(20, 90),
+    epochs=st.integers(12, 400),
+    num_train=st.integers(100, 60_000),
+    batch_size=st.integers(1, 1024),
+)
+def test_the_total_pull_of_a_scaled_ramp_is_the_paper_s_whatever_the_task_and_the_rate(
+    lambda_init: float,
+    eta: float,
+    learning_rate: float,
+    momentum: float,
+    warmup: int,
+    epochs: int,
+    num_train: int,
+    batch_size: int,
+) -> None:
+    config = HyperSparseConfig(
+        lambda_init=lambda_init, eta=eta, learning_rate=learning_rate, momentum=momentum, warmup_epochs=warmup
+    )
+    phases = _plan(epochs, warmup=warmup)
+    ramp = task_ramp(config, phases, num_train=num_train, batch_size=batch_size)
+    steps = -(-num_train // batch_size)
+    pull = _total_pull(ramp, phases.ramp_nominal, steps=steps, step_length=learning_rate / (1 - momentum))
+    paper = sum(782 * lambda_init * eta**epoch for epoch in range(65))
+    assert pull == pytest.approx(paper, rel=1e-8)
+
+
+def test_the_paper_s_ramp_is_taken_literally_when_asked_for() -> None:
+    config = HyperSparseConfig(ramp="paper", lambda_init=1e-6, eta=1.1, learning_rate=0.5)
+    assert task_ramp(config, _plan(30), num_train=100, batch_size=10) == Ramp(1e-6, 1.1)
+
+
+def test_a_pull_is_how_far_sgd_moves_a_weight_and_will_still_move_it() -> None:
+    """Simulated with the optimiser's own arithmetic: a unit gradient times alpha, nothing else."""
+    phases = _plan(40)
+    ramp = task_ramp(HyperSparseConfig(learning_rate=0.05, momentum=0.8), phases, num_train=1000, batch_size=50)
+    moved = velocity = 0.0
+    for epoch in range(phases.ramp_nominal):
+        for _ in range(20):
+            velocity = 0.8 * velocity + ramp.strength(epoch)
+            moved += 0.05 * velocity
+    still = 0.05 * velocity * 0.8 / (1 - 0.8)
+    assert moved + still == pytest.approx(sum(782 * LAMBDA * ETA**epoch for epoch in range(65)))
+    assert still < 0.1 * moved
+
+
+def test_searched_levels_and_growths_do_to_a_scaled_ramp_what_they_do_to_the_paper_s() -> None:
+    def total(**config: float) -> float:
+        phases = _plan(30)
+        ramp = task_ramp(HyperSparseConfig(**config), phases, num_train=1000, batch_size=64)
+        rate = config.get("learning_rate", 0.1)
+        return _total_pull(ramp, phases.ramp_nominal, steps=16, step_length=rate / 0.1)
+
+    assert total(lambda_init=5e-5) == pytest.approx(10 * total())
+    assert total(learning_rate=0.9) == pytest.approx(total()) == pytest.approx(1.786, abs=1e-3)
+    assert (total(eta=1.03), total(eta=1.1)) == pytest.approx((0.760, 19.134), abs=1e-3)

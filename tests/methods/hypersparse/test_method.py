@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,14 +9,17 @@ import pytest
 import torch
 
 from methods.contract import Outcome, SilentMonitor
+from methods.figures import LineChart
 from methods.hypersparse import exploration
 from methods.hypersparse.config import HyperSparseConfig
+from methods.hypersparse.diagnostics import BINS_PER_DECADE
 from methods.hypersparse.method import HyperSparse
 from methods.networks.graph import Network
 from methods.training.checkpoints import pack, unpack
 from methods.training.loop import evaluate
 from methods.training.masks import prunable_weights
 from tests.methods.hypersparse.digits import DigitsTask
+from tests.methods.small_tasks import a_task
 
 TASK = DigitsTask(epochs=20, num_train=512)
 PENALTY_CURVES = {"alpha", "tau", "c", "pruned_accuracy", "share_below_tau_tenth"}
@@ -117,6 +121,43 @@ def test_curves_tell_what_the_penalty_did(fitted: tuple[Outcome, _Recorder]) -> 
     assert outcome.facts["alpha_at_stop"] == alphas[-1]
     assert all(monitor.curves[epoch]["c"] >= 1 for epoch in ramp)
     assert monitor.curves[ramp[-1]]["tau"] < monitor.curves[ramp[0]]["tau"]
+    assert "mask_overlap" not in monitor.curves[ramp[0]]
+    assert all(0.5 < monitor.curves[epoch]["mask_overlap"] <= 1 for epoch in ramp[1:])
+
+
+def test_figures_agree_with_the_curves(fitted: tuple[Outcome, _Recorder]) -> None:
+    outcome, monitor = fitted
+    start, length = outcome.facts["warmup_epochs"], outcome.facts["regularised_epochs"]
+    charts = {figure.name: figure for figure in outcome.figures if isinstance(figure, LineChart)}
+    shown = {
+        "alpha": charts["penalty_strength"].lines[0],
+        "c": charts["threshold_and_pull"].lines[0],
+        "tau": charts["threshold_and_pull"].lines[1],
+        "share_below_tau_tenth": charts["share_below_tau_tenth"].lines[0],
+        "train_accuracy": charts["pruned_against_dense"].lines[0],
+        "pruned_accuracy": charts["pruned_against_dense"].lines[1],
+        "mask_overlap": charts["mask_overlap"].lines[0],
+    }
+    for name, line in shown.items():
+        assert line.y == tuple(monitor.curves[start + epoch].get(name) for epoch in range(length)), name
+
+
+def test_figures_show_small_weights_collapse_under_a_pull_that_spares_large_ones(
+    fitted: tuple[Outcome, _Recorder],
+) -> None:
+    charts = {figure.name: figure for figure in fitted[0].figures if isinstance(figure, LineChart)}
+
+    def share(name: str, line: int, *, below: float) -> float:
+        found = charts[name].lines[line]
+        bins = zip(found.x, found.y, strict=True)
+        return sum(y for x, y in bins if x is not None and y is not None and x < below) / BINS_PER_DECADE
+
+    assert share("weight_magnitudes", -1, below=1e-2) > 3 * share("weight_magnitudes", 0, below=1e-2) > 0
+    # Most weights are pulled with alpha * c at the end, some with next to nothing.
+    strongest = fitted[0].facts["alpha_at_stop"] * fitted[0].facts["c_at_stop"]
+    assert share("penalty_gradients", -1, below=1.1 * strongest) == pytest.approx(1, abs=0.01)
+    assert 0 < share("penalty_gradients", -1, below=0.1 * strongest) < 0.15
+    assert share("task_gradients", -1, below=1e2) > 0.5
 
 
 def test_it_reports_the_size_it_will_deliver_and_ends_at_one(fitted: tuple[Outcome, _Recorder]) -> None:
@@ -138,6 +179,7 @@ def test_resuming_in_any_phase_equals_never_having_stopped(lost_after: int, fitt
     resumed = _fit(monitor=again)
     assert _equal(_network(resumed), _network(straight))
     assert resumed.facts == straight.facts
+    assert resumed.figures == straight.figures
     assert (broken.curves | again.curves) == heard.curves
 
 
@@ -169,6 +211,24 @@ def test_the_other_penalties_run_in_the_same_slot(penalty: str) -> None:
     network = _network(outcome)
     assert outcome.facts["sparsity"] == pytest.approx(0.9, abs=1e-3)
     assert all(bool(value.isfinite().all()) for value in network.state_dict().values())
+
+
+def test_a_regression_is_pruned_and_its_figures_speak_of_r2() -> None:
+    task = a_task("diabetes", "mlp", widths=[32], epochs=12)
+    outcome = HyperSparse(HyperSparseConfig(pruning_rate=0.8)).fit(task, {}, SilentMonitor())
+    assert outcome.facts["sparsity"] == pytest.approx(0.8, abs=0.01)
+    (chart,) = [figure for figure in outcome.figures if figure.name == "pruned_against_dense"]
+    assert chart.y_label == "training R2"
+
+
+def test_drops_of_the_rate_move_those_of_fine_tuning() -> None:
+    task = DigitsTask(epochs=20, num_train=320)
+    monitor = _Recorder()
+    outcome = _fit(task, monitor, first_drop=40, second_drop=120, decay=0.5)
+    length = outcome.facts["finetune_epochs"]
+    rates = [monitor.curves[epoch]["learning_rate"] for epoch in range(task.epochs - length, task.epochs)]
+    first, second = math.ceil(length / 4), math.ceil(0.75 * length)
+    assert rates == pytest.approx([0.1] * first + [0.05] * (second - first) + [0.025] * (length - second))
 
 
 def test_a_ramp_that_cannot_succeed_ends_at_its_limit_and_says_so() -> None:

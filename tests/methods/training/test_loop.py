@@ -16,10 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from methods.contract import Split, TrainingDiverged
 from methods.data.normalise import normalise
+from methods.measure import quality
 from methods.networks.graph import Network
 from methods.tasks import PreparedTask
 from methods.training.batches import train_batches
-from methods.training.loop import Learner, evaluate, train_epoch
+from methods.training.loop import Learner, default_loss, evaluate, train_epoch
 from tests.methods.small_tasks import a_task
 
 
@@ -291,3 +292,53 @@ def test_a_step_without_any_gradient_changes_nothing(iris: PreparedTask) -> None
 
 def _tensors(state: dict[str, Tensor] | list[Tensor]) -> list[Tensor]:
     return list(state.values()) if isinstance(state, dict) else state
+
+
+def _weighed(task: PreparedTask, *weights: float) -> PreparedTask:
+    return replace(task, class_weights=torch.tensor(weights))
+
+
+def test_a_weighed_loss_is_the_mean_of_what_each_sample_counts(iris: PreparedTask) -> None:
+    logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 3.0]])
+    targets = torch.tensor([0, 0, 1, 2])
+    each = [float(F.cross_entropy(logits[i : i + 1], targets[i : i + 1])) for i in range(4)]
+    expected = (0.5 * each[0] + 0.5 * each[1] + 2 * each[2] + 1 * each[3]) / 4
+    assert float(default_loss(_weighed(iris, 0.5, 2.0, 1.0))(logits, targets)) == pytest.approx(expected)
+    # Weights count in a batch of one class as well.
+    alone = default_loss(_weighed(iris, 0.5, 2.0, 1.0))(logits[2:3], targets[2:3])
+    assert float(alone) == pytest.approx(2 * each[2])
+
+
+def test_equal_weights_change_no_step(iris: PreparedTask) -> None:
+    plain, weighed = _learner(iris), _learner(iris)
+    train_epoch(plain, iris, learning_rate=0.1)
+    train_epoch(weighed, _weighed(iris, 1.0, 1.0, 1.0), learning_rate=0.1)
+    for one, other in zip(plain.network.parameters(), weighed.network.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_weights_of_classes_raise_the_recall_of_a_rare_class() -> None:
+    task = a_task("breast_cancer", "mlp", widths=[8], epochs=1, precision="float32")
+    # A twentieth of the first class, and few steps: too little to be told from its neighbours by plain training.
+    rare = torch.nonzero(task.train.targets == 0).flatten()[:8]
+    common = torch.nonzero(task.train.targets == 1).flatten()
+    index = torch.cat([rare, common])
+    few = replace(task, train=Split(task.train.inputs[index], task.train.targets[index]))
+    weight_rare, weight_common = len(index) / (2 * len(rare)), len(index) / (2 * len(common))
+
+    def recall(task: PreparedTask) -> float:
+        learner = _learner(task)
+        for _ in range(2):
+            train_epoch(learner, task, learning_rate=0.01)
+        of_the_rare = task.validation.targets == 0
+        split = Split(task.validation.inputs[of_the_rare], task.validation.targets[of_the_rare])
+        return evaluate(learner.network, split, task)
+
+    assert recall(_weighed(few, weight_rare, weight_common)) > recall(few) + 0.2
+
+
+def test_constant_targets_have_an_r2_of_0_as_the_ruler_says() -> None:
+    task = a_task("diabetes", "mlp", epochs=1, widths=[4])
+    constant = Split(task.validation.inputs, torch.full_like(task.validation.targets, 100.25))
+    assert evaluate(task.network(), constant, task) == 0
+    assert quality(task.network(), constant, task).values["r2"] == 0

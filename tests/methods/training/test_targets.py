@@ -25,6 +25,14 @@ def test_training_targets_have_mean_0_and_deviation_1_and_validation_follows_the
     assert same_weights(standard.network(), task.network())
 
 
+def test_standard_units_change_nothing_of_a_task_but_its_targets() -> None:
+    task = replace(a_task("diabetes", "mlp", epochs=1), class_weights=torch.tensor([1.0]))
+    standard = in_standard_units(task)
+    for name in ("info", "normalization", "augmentation", "epochs", "batch_size", "seed", "device", "precision"):
+        assert getattr(standard, name) == getattr(task, name), name
+    assert standard.class_weights is task.class_weights
+
+
 def test_raw_units_predict_raw_targets_with_the_same_r2() -> None:
     task = a_task("diabetes", "mlp", epochs=1)
     network = task.network()

@@ -11,8 +11,10 @@ import pytest
 
 from orchestrator.comparison import compare, read_results
 from orchestrator.errors import StoreProblem
-from orchestrator.report import summary_lines, write_report
+from orchestrator.report import summary_lines, words, write_report
+from orchestrator.report.axes import axes_of
 from orchestrator.report.facts import gather_facts
+from orchestrator.report.picture import HEIGHT
 from orchestrator.results import results_table, table_bytes
 from orchestrator.store import Store
 from tests.orchestrator.constructed_study import ConstructedStudy, graded, make_record, make_result, make_run
@@ -199,6 +201,60 @@ def test_a_task_that_was_only_searched_shows_its_trials(tmp_path: Path) -> None:
     text = Reader(write_report(store, "young").read_text()).text
     assert "magnitude #0 final, search: validation 0.900, 20.0 %" in text
     assert "The test split is locked" in text
+
+
+def _regression(store: Store, scores: dict[str, float], *, seeds: tuple[int, ...] = (0, 1)) -> None:
+    """A confirmed and tested regression in which each method has one network of the given R2."""
+    folder = store.study("costs")
+    folder.put_spec(f"study: costs\nseeds: {list(seeds)}\ntasks: {{houses: {{}}}}\nmethods: {{dense: {{}}}}\n")
+    records, outcomes, tested = [], {}, {}
+    for place, (method, r2) in enumerate(scores.items()):
+        for seed in seeds:
+            run = make_run("houses", method, {}, seed)
+            variant = graded("final", 0.0, 1.0 if method == "dense" else 0.1 / (place + 1))
+            quality = {"r2": r2 - 0.01 * seed, "mse": 4_000 * (1 - r2)}
+            outcomes[run.key] = make_result(run, [variant.model_copy(update={"validation": quality})])
+            tested[f"{run.key}/final"] = quality
+            records += [
+                make_record(run, phase="confirm", study="costs"),
+                make_record(run, phase="search", study="costs"),
+            ]
+            store.put_outcome(outcomes[run.key])
+    sheet = {"opened_at": "2025-03-01T13:00:00+00:00", "opened_by": "study", "rows": tested}
+    folder.put_test(sheet)
+    table = results_table(records, outcomes, sheet, measure="stored_bytes", tolerance=0.01)
+    folder.write_file("results.parquet", table_bytes(table))
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        {"dense": 0.4, "magnitude": 0.35, "scratch": -0.2},
+        {"dense": 0.4, "magnitude": 0.35, "scratch": -5e7},
+        {"dense": -900.0, "magnitude": 0.2, "scratch": 0.1},
+        {"dense": -4.0, "magnitude": -8.0, "scratch": -5e7},
+        {"dense": 0.0, "magnitude": 0.0, "scratch": 0.0},
+    ],
+    ids=["a little below 0", "one far below", "dense far below", "all below", "all alike"],
+)
+def test_scores_of_any_depth_leave_a_page_that_can_be_read(scores: dict[str, float], tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path))
+    _regression(store, scores)
+    html = write_report(store, "costs").read_text()
+    page = Reader(html)
+    [task] = compare(store, "costs").tasks
+    axes = axes_of(task, compare(store, "costs").terms)
+    assert axes.highest - axes.lowest < 3, "one bad network does not press the others together"
+    assert 3 <= len(axes.y_ticks()) <= 11
+    places = [float(y) for y in re.findall(r'\b(?:y|y1|y2|cy)="(-?[\d.]+)"', html)]
+    assert all(0 <= y <= HEIGHT for y in places), "nothing is drawn outside of the picture"
+    assert not re.search(r'(?:height|width)="-|nan|inf', html.partition("<figcaption>")[0].rpartition("<figure>")[2])
+    assert f"MSE {words.squared_error(4_000 * (1 - scores['scratch']))} ± 0" in page.text
+    assert all(len(line) < 400 for line in summary_lines(compare(store, "costs")))
+
+
+def test_a_classification_shows_no_squared_error(html: str) -> None:
+    assert "MSE" not in Reader(html).text
 
 
 def test_summary_for_the_terminal_has_a_row_per_method_and_fits_a_screen(store: Store) -> None:

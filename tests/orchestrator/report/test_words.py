@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.report import words
 from orchestrator.report.markup import Markup, element, joined
+from orchestrator.statistics import estimate
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,24 @@ def test_durations(seconds: float, shown: str) -> None:
 )
 def test_amounts_carry_their_unit(measure: str, value: float, shown: str) -> None:
     assert words.amount(measure, value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(3021.4, "3,021"), (12.345, "12.3"), (0.04119, "0.0412"), (2.314e-6, "2.31e-06"), (4e12, "4.00e+12"), (0, "0")],
+)
+def test_squared_errors_have_three_digits_in_any_unit(value: float, shown: str) -> None:
+    assert words.squared_error(value) == shown
+
+
+def test_a_score_just_below_zero_has_no_sign() -> None:
+    assert [words.score(value) for value in (-0.0001, -0.001, 0.0004)] == ["0.000", "-0.001", "0.000"]
+
+
+def test_a_squared_error_is_shown_with_its_spread_where_there_is_one() -> None:
+    assert words.mse_and_spread(estimate([3000.0, 3100.0])) == "MSE 3,050 ± 70.7"
+    assert words.mse_and_spread(estimate([3000.0])) == "MSE 3,000"
+    assert words.mse_and_spread(None) == ""
 
 
 def test_markup_escapes_text_and_attributes_but_not_markup() -> None:

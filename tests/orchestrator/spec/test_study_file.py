@@ -70,6 +70,19 @@ BAD = [
     ("seeds:", "report: {measure: flops}\nseeds:", 10, "report.measure", ["macs"]),
     ("data: digits", "data: digitz", 4, "tasks.digits.data", ["unknown data source", "Did you mean 'digits'?"]),
     ("data: digits", "data: parquet_images", 4, "tasks.digits.data", ["needs `path`"]),
+    ("data: digits", "data: {source: digits, target: y}", 4, "tasks.digits.data", ["only data source 'table'"]),
+    ("data: digits", "data: {source: table, target: y}", 4, "tasks.digits.data", ["file or folder"]),
+    ("data: digits", "data: {source: table, kind: ranking}", 4, "tasks.digits.data.kind", ["regression", '"ranking"']),
+    ("data: digits", "data: {source: table, drop: id}", 4, "tasks.digits.data.drop", ["must be a list", '"id"']),
+    ("data: digits", "data: {source: table, targte: y}", 4, "tasks.digits.data.targte", ["Did you mean 'target'?"]),
+    ("epochs: 3", "epochs: 3, class_weights: equal", 4, "tasks.digits.class_weights", ["none, balanced", '"equal"']),
+    (
+        "digits, network: small_cnn, epochs: 3",
+        "diabetes, network: mlp, epochs: 3, class_weights: balanced",
+        4,
+        "tasks.digits.class_weights",
+        ["a regression has no classes"],
+    ),
     ("data: digits, ", "", 4, "tasks.digits.data", ["is missing"]),
     ("small_cnn", "small_cn", 4, "tasks.digits.network", ["unknown network", "Did you mean 'small_cnn'?"]),
     ("small_cnn", "{name: mlp, width: [8]}", 4, "tasks.digits.network", ["no argument 'width'"]),
@@ -192,6 +205,15 @@ def test_a_text_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     assert load_study(path).name == "tiny"
 
 
+def test_a_table_is_named_by_path_and_target(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,size,y\n1,2,3\n")
+    source = f"{{source: table, path: {tmp_path}/t.csv, target: y, kind: regression, numeric: [size], drop: [id]}}"
+    data = (
+        parsed(GOOD.replace("data: digits, network: small_cnn", f"data: {source}, network: mlp")).tasks["digits"].data
+    )
+    assert (data.target, data.kind, data.numeric, data.drop) == ("y", "regression", ("size",), ("id",))
+
+
 def test_numbers_without_a_dot_before_the_exponent_are_numbers() -> None:
     study = parsed(GOOD.replace("{search: none}", "{set: {weight_decay: 5e-6}, search: {learning_rate: [2e-2, 1E-1]}}"))
     assert study.methods[0].fixed == {"weight_decay": 5e-6}
@@ -229,6 +251,19 @@ def test_choices_and_whole_numbers_are_narrowed_by_their_own_kind() -> None:
     warmup = space["warmup_epochs"]
     assert isinstance(warmup, Range)
     assert (type(warmup.low), type(warmup.high)) == (int, int)
+
+
+def test_fields_that_are_searched_only_by_name_stay_out_of_the_whole_space() -> None:
+    study = parsed(GOOD.replace("dense: {search: none}", "hypersparse: {search: all}"))
+    names = ["learning_rate", "weight_decay", "pruning_rate", "lambda_init", "eta", "warmup_epochs", "window"]
+    assert sorted(study.methods[0].space) == sorted(names)
+    entry = "hypersparse: {search: {momentum: all, first_drop: [50, 80], second_drop: all}}"
+    space = parsed(GOOD.replace("dense: {search: none}", entry)).methods[0].space
+    assert list(space) == ["momentum", "first_drop", "second_drop"]
+    drop = space["first_drop"]
+    assert isinstance(drop, Range)
+    assert (drop.low, drop.high) == (50, 80)
+    assert (type(drop.low), type(drop.high)) == (int, int)
 
 
 @pytest.mark.parametrize(("asked", "piece"), [("[5]", "the option 5"), ("[20.5, 60]", "whole number")])

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pytest
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
+from methods.figures import Line, LineChart
 from methods.task_spec import DataSpec, NetworkSpec, TaskSpec
 from orchestrator.errors import StoreFull, StoreLocked, StoreProblem, UnknownRecord
 from orchestrator.runs import Failure, GradedVariant, Record, Run, RunResult, Sizes
@@ -127,6 +128,28 @@ def test_curves_come_back_as_a_table(store: Store) -> None:
     assert store.read_curves("k") is None
     store.put_curves("k", table)
     assert store.read_curves("k") == table
+
+
+def test_figures_come_back_equal_and_a_run_without_any_has_none(store: Store) -> None:
+    line = Line(label="c", x=(1.0, 2.0), y=(0.5, None))
+    chart = LineChart(name="pull", title="Pull", x_label="epoch", y_label="c", lines=(line,))
+    assert store.read_figures("k") == ()
+    store.put_figures("k", ())
+    assert store.read_figures("k") == ()
+    store.put_figures("k", (chart,))
+    assert store.read_figures("k") == (chart,)
+
+
+def test_figures_that_cannot_be_read_are_named_with_their_mend(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path))
+    chart = LineChart(name="pull", title="", x_label="", y_label="", lines=(Line(label="c", x=(1.0,), y=(2.0,)),))
+    store.put_figures("k", (chart,))
+    path = tmp_path / "runs" / "k" / "figures.json"
+    whole = path.read_text()
+    for damaged in (whole[:40], whole.replace('"lines"', '"pie"', 1)):
+        path.write_text(damaged)
+        with pytest.raises(StoreProblem, match=r"k/figures\.json: not readable as figures: .*delete it, and the run"):
+            store.read_figures("k")
 
 
 def test_failures_are_kept_in_order(store: Store) -> None:
