@@ -32,6 +32,14 @@ class _Place:
 _BUILT_IN = {
     "dense": _Place("methods.dense:Dense", "methods.training.config:TrainingConfig", 1),
     "magnitude": _Place("methods.magnitude.method:Magnitude", "methods.magnitude.config:MagnitudeConfig", 1),
+    "gradual_magnitude": _Place(
+        "methods.gradual_magnitude.method:GradualMagnitude",
+        "methods.gradual_magnitude.config:GradualMagnitudeConfig",
+        1,
+    ),
+    "snip": _Place("methods.snip.method:Snip", "methods.snip.config:SnipConfig", 1),
+    "grasp": _Place("methods.grasp.method:Grasp", "methods.grasp.config:GraspConfig", 1),
+    "rigl": _Place("methods.rigl.method:RigL", "methods.rigl.config:RigLConfig", 1),
     "scratch": _Place("methods.scratch.method:Scratch", "methods.scratch.config:ScratchConfig", 1),
     "odf2nna": _Place("methods.odf2nna.method:Odf2nna", "methods.odf2nna.config:Odf2nnaConfig", 1),
     "width_search": _Place(

@@ -16,14 +16,13 @@ A small weight is pulled towards zero with strength c >= 1, one at the pruning b
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from methods.training.masks import magnitude_masks
+from methods.training.masks import magnitude_masks, prune_rank, score_masks
 
 __all__ = [
     "exact_count_masks",
@@ -38,22 +37,6 @@ PenaltyKind = Literal["hypersparse", "l1", "l2"]
 
 INFLECTION = 0.6585
 """Where the slope of tanh falls fastest: artanh(1 / sqrt(3)) = 0.658479, rounded as in the authors' code."""
-
-
-def prune_rank(num_weights: int, pruning_rate: float) -> int:
-    """The rank k, counted from 0, of the smallest magnitude that is meant to survive.
-
-    Raises:
-        ValueError: `pruning_rate` lies outside [0, 1), or there are no weights.
-    """
-    if not 0 <= pruning_rate < 1:
-        raise ValueError(
-            f"pruning_rate {pruning_rate} lies outside [0, 1): give the share of weights to remove, e.g. 0.9."
-        )
-    if num_weights < 1:
-        raise ValueError("no prunable weights: the network needs at least one convolution or linear layer.")
-    # The product may round up to num_weights for a rate just below 1.
-    return min(math.floor(pruning_rate * num_weights), num_weights - 1)
 
 
 def pruning_threshold(weights: Sequence[Tensor], *, pruning_rate: float) -> Tensor:
@@ -130,17 +113,9 @@ def exact_count_masks(weights: Sequence[Tensor], *, pruning_rate: float) -> list
         One bool tensor per weight tensor, true where a weight is kept.
 
     Raises:
-        ValueError: As `prune_rank`.
+        ValueError: As `score_masks`.
     """
-    a = _flatten(weights).detach().abs()
-    rank = prune_rank(a.numel(), pruning_rate)
-    tau = a.kthvalue(rank + 1).values
-    keep = a > tau
-    ties = (a == tau).nonzero().squeeze(1)
-    missing = a.numel() - rank - int(keep.sum())
-    keep[ties[len(ties) - missing :]] = True
-    parts = torch.split(keep, [weight.numel() for weight in weights])
-    return [part.view(weight.shape) for part, weight in zip(parts, weights, strict=True)]
+    return score_masks([weight.detach().abs() for weight in weights], pruning_rate=pruning_rate)
 
 
 def _flatten(weights: Sequence[Tensor]) -> Tensor:

@@ -7,14 +7,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from methods.config import Range
-from methods.training.config import TrainingConfig
+from methods.training.config import PruningConfig
 
 
-class MagnitudeConfig(TrainingConfig):
+class MagnitudeConfig(PruningConfig):
     """Train, prune once by magnitude over all layers, fine-tune what is left with the same recipe."""
 
-    pruning_rate: Annotated[float, Field(ge=0, lt=1), Range(0.8, 0.99)] = 0.9
-    """Share of the conv and linear weights to remove."""
     finetune_share: Annotated[float, Field(gt=0, lt=1), Range(0.3, 0.8)] = 160 / 285
     """Share of the epoch budget for fine-tuning; the default is that of HyperSparse, 160 of its 285 epochs."""
     start: Literal["own", "dense"] = "own"

@@ -6,19 +6,13 @@ import copy
 
 from torch import Tensor
 
-from methods.contract import Given, Monitor, Outcome, Prerequisite, Task, TaskInfo, UnsupportedTask, Variant
+from methods.contract import Given, Monitor, Outcome, Prerequisite, Task, TaskInfo, UnsupportedTask
 from methods.magnitude.config import MagnitudeConfig
 from methods.networks.graph import Network
 from methods.training.loop import Phase, train
-from methods.training.masks import (
-    apply_masks,
-    emptied_layers,
-    kept_share,
-    magnitude_masks,
-    masked_gradients,
-    prunable_weights,
-)
-from methods.training.targets import in_standard_units, to_raw_units, to_standard_units
+from methods.training.masked import masked_outcome, stored_masks, train_masked
+from methods.training.masks import kept_share, magnitude_masks, magnitude_pruned, prunable_weights
+from methods.training.targets import in_standard_units, to_standard_units
 
 _FINETUNE = "finetune"
 
@@ -51,42 +45,31 @@ class Magnitude:
                 "give the task at least 2 epochs and a smaller finetune_share, or set start to 'dense'"
             )
         network, masks = self._pruned(task, given, monitor, dense_epochs)
-        kept = kept_share(masks)
-        empty = emptied_layers(network, masks)
-        if empty:
-            monitor.note(f"magnitude: no weight is left in {', '.join(empty)}; a smaller pruning_rate would keep some")
-        train(
+        total = dense_epochs + finetune_epochs
+        masks = train_masked(
             network,
             in_standard_units(task),
+            masks,
             config=self.config,
             epochs=finetune_epochs,
             monitor=monitor,
             phase=Phase(
                 name=_FINETUNE,
                 first_epoch=dense_epochs,
-                progress=(dense_epochs / (dense_epochs + finetune_epochs), 1.0),
-                size=kept,
+                progress=(dense_epochs / total, 1.0),
+                size=kept_share(masks),
             ),
-            after_backward=masked_gradients(prunable_weights(network), masks),
-            carry={"masks": masks},
+            method=self.name,
         )
-        settings = {"pruning_rate": self.config.pruning_rate, "sparsity": 1 - kept}
-        facts = {
-            "start": self.config.start,
-            "dense_epochs": dense_epochs,
-            "finetune_epochs": finetune_epochs,
-            "sparsity": 1 - kept,
-        }
-        variant = Variant("pruned", kind="whole", network=to_raw_units(network, task), settings=settings)
-        return Outcome(variants=(variant,), epochs=dense_epochs + finetune_epochs, facts=facts)
+        facts = {"start": self.config.start, "dense_epochs": dense_epochs, "finetune_epochs": finetune_epochs}
+        return masked_outcome(network, task, masks, label="pruned", config=self.config, epochs=total, facts=facts)
 
     def _pruned(self, task: Task, given: Given, monitor: Monitor, dense_epochs: int) -> tuple[Network, list[Tensor]]:
         """The network as fine-tuning begins, and the masks of its prunable weights."""
-        stored = monitor.resume()
-        if stored is not None and stored["phase"] == _FINETUNE:
-            # The weights come with the checkpoint as well; `train` puts them in.
-            network = task.network()
-            return network, [mask.to(task.device) for mask in stored["carry"]["masks"]]
+        stored = stored_masks(monitor, phase=_FINETUNE, device=task.device)
+        if stored is not None:
+            # The weights come with the checkpoint as well; `train_masked` puts them in.
+            return task.network(), stored
         if self.config.start == "dense":
             network = to_standard_units(copy.deepcopy(given["dense"]).to(task.device), task)
         else:
@@ -99,15 +82,6 @@ class Magnitude:
                 phase=Phase(
                     name="dense", progress=(0.0, dense_epochs / task.epochs), size=1 - self.config.pruning_rate
                 ),
-                delivered=self._pruned_copy,
+                delivered=lambda network: magnitude_pruned(network, pruning_rate=self.config.pruning_rate),
             )
-        masks = magnitude_masks(prunable_weights(network), pruning_rate=self.config.pruning_rate)
-        apply_masks(prunable_weights(network), masks)
-        return network, masks
-
-    def _pruned_copy(self, network: Network) -> Network:
-        """What the run would deliver if it had to stop in the dense phase."""
-        pruned = copy.deepcopy(network)
-        weights = prunable_weights(pruned)
-        apply_masks(weights, magnitude_masks(weights, pruning_rate=self.config.pruning_rate))
-        return pruned
+        return network, magnitude_masks(prunable_weights(network), pruning_rate=self.config.pruning_rate)

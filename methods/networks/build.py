@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from methods.networks.architecture import Shape
-from methods.networks.catalog import classifier_std, design_network
+from methods.networks.catalog import classifier_std, conv_fan, design_network
 from methods.networks.graph import Network
 
 
@@ -37,27 +37,32 @@ def build_network(
         name, input_shape=input_shape, num_outputs=num_outputs, width=width, arguments=arguments
     )
     network = Network(architecture)
-    initialise(network, seed=seed, output_std=classifier_std(name))
+    initialise(network, seed=seed, output_std=classifier_std(name), fan=conv_fan(name))
     return network
 
 
 @torch.no_grad()
-def initialise(network: Network, *, seed: int, output_std: float | None = None) -> None:
+def initialise(
+    network: Network, *, seed: int, output_std: float | None = None, fan: Literal["in", "out"] = "out"
+) -> None:
     """Draw initial weights in place, leaving the global random state alone.
 
-    Convolutions: normal with variance 2 / fan-out, as the residual networks of He et al. are trained. Linear layers:
-    normal with variance 2 / fan-in, the last one 1 / fan-in, for no ReLU follows it. Biases: zero.
+    Convolutions: normal with variance 2 / fan, of their outputs as the residual networks of He et al. are trained, or
+    of their inputs. Linear layers: normal with variance 2 / fan-in, the last one 1 / fan-in, for no ReLU follows it.
+    Biases: zero.
 
     Args:
         network: On the CPU, freshly made.
         output_std: Standard deviation of the last layer's weights instead.
+        fan: Of convolutions.
     """
     generator = torch.Generator().manual_seed(seed)
     last = network.architecture.nodes[-1].name
     for name, module in network.nodes.items():
         if isinstance(module, nn.Conv2d):
-            fan_out = module.out_channels // module.groups * math.prod(module.kernel_size)
-            module.weight.normal_(0.0, math.sqrt(2 / fan_out), generator=generator)
+            channels = module.out_channels if fan == "out" else module.in_channels
+            connections = channels // module.groups * math.prod(module.kernel_size)
+            module.weight.normal_(0.0, math.sqrt(2 / connections), generator=generator)
         elif isinstance(module, nn.Linear):
             std = math.sqrt((1 if name == last else 2) / module.in_features)
             if name == last and output_std is not None:

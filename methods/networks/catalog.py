@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from methods.networks.architecture import Architecture, Shape
 from methods.networks.resnet import resnet
 from methods.networks.small import mlp, small_cnn
+from methods.networks.vgg import vgg
 from methods.registry import did_you_mean
 
 
@@ -23,6 +24,8 @@ class _Entry:
     """Whether a study may give the arguments in `widths`."""
     classifier_std: float | None = None
     """Standard deviation of the initial weights of the last layer; None: by its number of inputs."""
+    conv_fan: Literal["in", "out"] = "out"
+    """Which connections of a convolution its initial weights have their variance from, 2 / fan."""
 
 
 def _cifar_resnet(depth: int, *stages: int) -> _Entry:
@@ -36,6 +39,14 @@ _CATALOG = {
     "resnet32": _cifar_resnet(32, 16, 32, 64),
     "resnet56": _cifar_resnet(56, 16, 32, 64),
     "resnet32_double": _cifar_resnet(32, 32, 64, 128),
+    "vgg19_bn": _Entry(
+        vgg,
+        True,
+        {"stages": (64, 128, 256, 512, 512)},
+        fixed={"depths": (2, 2, 4, 4, 4)},
+        classifier_std=0.01,
+        conv_fan="in",
+    ),
 }
 
 
@@ -103,6 +114,11 @@ def design_network(
 def classifier_std(name: str) -> float | None:
     """Standard deviation of the initial weights of a network's last layer; None: by its number of inputs."""
     return _CATALOG[name].classifier_std
+
+
+def conv_fan(name: str) -> Literal["in", "out"]:
+    """Which connections of a network's convolutions their initial weights have their variance from, 2 / fan."""
+    return _CATALOG[name].conv_fan
 
 
 def _is_width(value: Any) -> bool:

@@ -5,6 +5,7 @@ Shapes: N = samples, C = channels, H, W = height and width, D = features.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -39,10 +40,8 @@ def train_batches(
         float32 inputs (N, C, H, W) channels-last or (N, D), and their targets.
     """
     count = len(split)
-    if batch_size > 1 and count > 1 and count % batch_size == 1:
-        order_N = torch.randperm(count, generator=generator, device=split.targets.device)[:-1]
-    else:
-        order_N = torch.randperm(count, generator=generator, device=split.targets.device)
+    order_N = torch.randperm(count, generator=generator, device=split.targets.device)
+    order_N = order_N[: _num_shown(count, batch_size)]
     for index_N in torch.split(order_N, _chunk(split, batch_size)):
         inputs = split.inputs[index_N]
         if inputs.dim() == 4:
@@ -50,11 +49,21 @@ def train_batches(
         yield from _cut(inputs, split.targets[index_N], batch_size, normalization)
 
 
+def num_batches(count: int, *, batch_size: int) -> int:
+    """Batches, and so steps, of one epoch of `train_batches` over `count` samples."""
+    return math.ceil(_num_shown(count, batch_size) / batch_size)
+
+
 def plain_batches(split: Split, *, batch_size: int, normalization: Normalization) -> Iterator[tuple[Tensor, Tensor]]:
     """Every sample once, in order, normalised but not augmented; the last batch may be smaller."""
     chunk = _chunk(split, batch_size)
     for inputs, targets in zip(torch.split(split.inputs, chunk), torch.split(split.targets, chunk), strict=True):
         yield from _cut(inputs, targets, batch_size, normalization)
+
+
+def _num_shown(count: int, batch_size: int) -> int:
+    """Samples of an epoch: all but one that would be a batch of its own."""
+    return count - 1 if batch_size > 1 and count > 1 and count % batch_size == 1 else count
 
 
 def _chunk(split: Split, batch_size: int) -> int:

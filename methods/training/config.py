@@ -30,3 +30,10 @@ class TrainingConfig(MethodConfig):
         if list(value) != sorted(set(value)):
             raise ValueError(f"milestones {list(value)} must ascend, each a share of the schedule between 0 and 1")
         return value
+
+
+class PruningConfig(TrainingConfig):
+    """A recipe for a network that ends with a given share of its weights removed."""
+
+    pruning_rate: Annotated[float, Field(ge=0, lt=1), Range(0.8, 0.99)] = 0.9
+    """Share of the conv and linear weights to remove."""

@@ -64,12 +64,27 @@ class Learner(Generic[_AnyNetwork]):
                 parameter.grad = None
 
     @torch.no_grad()
+    def forget(self, parameter: Tensor, where: Tensor) -> None:
+        """Make the optimizer forget the past of some weights: their momentum, and with Adam their second moments.
+
+        Args:
+            parameter: One of `parameters`.
+            where: bool, of its shape.
+        """
+        index = next(index for index, own in enumerate(self.parameters) if own is parameter)
+        for buffers in (self.momentum, self._squares):
+            if buffers:
+                buffers[index].masked_fill_(where, 0.0)
+
+    @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """Change the weights along their gradients.
+        """Change the weights along their gradients; a parameter without gradient stays as it is.
 
         SGD: v <- momentum * v + (g + weight_decay * w), w <- w - rate * v. Adam: with bias-corrected moments.
         """
         ready = [index for index, parameter in enumerate(self.parameters) if parameter.grad is not None]
+        if not ready:
+            return
         parameters: list[Tensor] = [self.parameters[index] for index in ready]
         gradients = [gradient for parameter in self.parameters if (gradient := parameter.grad) is not None]
         momentum = [self.momentum[index] for index in ready]

@@ -23,7 +23,19 @@ from methods.training.learner import Learner
 from methods.training.precision import autocast, task_precision
 from methods.training.schedules import step_schedule
 
-__all__ = ["EpochStats", "Hook", "Learner", "Loss", "Phase", "default_loss", "evaluate", "train", "train_epoch"]
+__all__ = [
+    "EpochStats",
+    "Hook",
+    "Learner",
+    "Loss",
+    "Phase",
+    "default_loss",
+    "evaluate",
+    "follow_schedule",
+    "start_learner",
+    "train",
+    "train_epoch",
+]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(float32 logits (N, num_outputs), targets (N,)) -> scalar, the mean over the batch."""
@@ -104,15 +116,66 @@ def train(
         TrainingDiverged: See `train_epoch`.
     """
     phase = phase or Phase()
-    rate = step_schedule(epochs, learning_rate=config.learning_rate, milestones=config.milestones, decay=config.decay)
-    learner = Learner(
+    learner = start_learner(network, task, config=config, first_epoch=phase.first_epoch)
+    follow_schedule(
+        learner,
+        task,
+        config=config,
+        epochs=epochs,
+        monitor=monitor,
+        phase=phase,
+        loss=loss,
+        after_backward=after_backward,
+        clip=clip,
+        reading=reading,
+        delivered=delivered,
+        carry=lambda: carry or {},
+    )
+    return network
+
+
+def start_learner(
+    network: _AnyNetwork, task: Task, *, config: TrainingConfig, first_epoch: int = 0
+) -> Learner[_AnyNetwork]:
+    """A learner for a schedule that begins at `first_epoch` of its run, for hooks that need more than the network."""
+    return Learner(
         network,
         optimizer=config.optimizer,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         seed=task.seed,
-        first_epoch=phase.first_epoch,
+        first_epoch=first_epoch,
     )
+
+
+def follow_schedule(
+    learner: Learner[_AnyNetwork],
+    task: Task,
+    *,
+    config: TrainingConfig,
+    epochs: int,
+    monitor: Monitor,
+    phase: Phase,
+    loss: Loss | None = None,
+    after_backward: Callable[[_AnyNetwork], None] | None = None,
+    clip: Callable[[_AnyNetwork], None] | None = None,
+    reading: Reading | None = None,
+    delivered: Callable[[_AnyNetwork], Network] | None = None,
+    carry: Callable[[], Mapping[str, Any]] = dict,
+) -> None:
+    """What `train` does with a learner from `start_learner`.
+
+    Args:
+        learner: Fresh; takes up the last checkpoint if that is of this phase.
+        carry: Called for each checkpoint, so that what it returns may change in the course of training.
+        config, epochs, monitor, phase, loss, after_backward, clip, reading, delivered: As in `train`.
+
+    Raises:
+        StoppedEarly: From the monitor.
+        TrainingDiverged: See `train_epoch`.
+    """
+    network = learner.network
+    rate = step_schedule(epochs, learning_rate=config.learning_rate, milestones=config.milestones, decay=config.decay)
     stored = monitor.resume()
     if stored is not None and stored["phase"] == phase.name:
         learner.load_state_dict(stored["learner"])
@@ -139,9 +202,8 @@ def train(
         if delivered is not None:
             accuracy = values["delivered_accuracy"] = evaluate(delivered(network), task.validation, task)
         monitor.curve(epoch, **values)
-        monitor.checkpoint({"phase": phase.name, "learner": learner.state_dict(), "carry": dict(carry or {})})
+        monitor.checkpoint({"phase": phase.name, "learner": learner.state_dict(), "carry": dict(carry())})
         monitor.report(start + (end - start) * done / epochs, accuracy, phase.size)
-    return network
 
 
 def train_epoch(

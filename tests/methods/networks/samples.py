@@ -178,11 +178,17 @@ def disturbed(network: Network, seed: int) -> Network:
     return network
 
 
+def small_input(name: str) -> tuple[int, ...]:
+    """A shape that a network of the catalog takes: of a table for `mlp`, else of the smallest usual images."""
+    if name == "mlp":
+        return (6,)
+    return (1, 16, 16) if name.startswith("vgg") else (1, 8, 8)
+
+
 def sample_network(name: str, *, seed: int = 0) -> Network:
     """A disturbed network in evaluation mode: a small one of the catalog, a hand-built one, or `chance<seed>`."""
     if name in network_names():
-        shape = (1, 8, 8) if name.startswith(("small", "resnet")) else (6,)
-        network = build_network(name, input_shape=shape, num_outputs=5, width=0.25, seed=seed)
+        network = build_network(name, input_shape=small_input(name), num_outputs=5, width=0.25, seed=seed)
     else:
         architecture = drawn_by_chance(int(name[6:])) if name.startswith("chance") else HAND_BUILT[name]()
         network = Network(architecture)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from methods.networks.build import build_network
-from methods.networks.catalog import network_names
+from methods.networks.catalog import design_network, network_names
 from methods.networks.graph import Network
 
 
@@ -42,6 +42,18 @@ def test_resnet_weights_have_the_published_spread() -> None:
             assert not module.bias.any()
 
 
+def test_vgg_weights_have_the_published_spread() -> None:
+    network = build_network("vgg19_bn", input_shape=(3, 32, 32), num_outputs=100, width=0.5, seed=0)
+    for name, module in network.nodes.items():
+        if isinstance(module, nn.Conv2d):
+            assert module.weight.std().item() == pytest.approx(math.sqrt(2 / (9 * module.in_channels)), rel=0.1), name
+            assert module.bias is not None
+            assert not module.bias.any()
+        elif isinstance(module, nn.Linear):
+            assert module.weight.std().item() == pytest.approx(0.01, rel=0.05)
+            assert not module.bias.any()
+
+
 @pytest.mark.parametrize("name", ["mlp", "small_cnn"])
 def test_plain_networks_start_with_logits_of_unit_scale(name: str) -> None:
     network = build_network(name, input_shape=(1, 8, 8), num_outputs=10, seed=0)
@@ -51,8 +63,12 @@ def test_plain_networks_start_with_logits_of_unit_scale(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", network_names())
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (2, 5, 9)])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (2, 5, 9), (1, 16, 35)])
 def test_networks_take_images_of_any_size(name: str, shape: tuple[int, ...]) -> None:
+    if name == "vgg19_bn" and min(shape[1:]) < 16:
+        with pytest.raises(ValueError, match=r"'pool\d' \(max_pool\): images of height 1 are too small .* use larger"):
+            design_network(name, input_shape=shape, num_outputs=4)
+        return
     network = build_network(name, input_shape=shape, num_outputs=4, width=0.25, seed=0)
     loss = network(torch.zeros(2, *shape)).square().sum()
     loss.backward()

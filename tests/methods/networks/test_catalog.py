@@ -48,6 +48,21 @@ def test_doubled_resnet32_has_the_sizes_of_the_hypersparse_authors(
     assert round(found[3] / 1e6, 1) == million_macs
 
 
+@pytest.mark.parametrize(
+    ("classes", "size", "weights", "others", "million_macs"),
+    [(10, 32, 20_024_000, 16_522, 398.1), (100, 32, 20_070_080, 16_612, 398.2), (200, 64, 20_121_280, 16_712, 1592.6)],
+)
+def test_vgg19_has_the_sizes_of_the_hypersparse_authors(
+    classes: int, size: int, weights: int, others: int, million_macs: float
+) -> None:
+    architecture = design_network("vgg19_bn", input_shape=(3, size, size), num_outputs=classes)
+    found = sizes(architecture)
+    assert found[:3] == (weights, others, 11_008)
+    assert round(found[3] / 1e6, 1) == million_macs
+    assert architecture.shapes["stage5_4_relu"] == (512, size // 16, size // 16), "what the mean is taken over"
+    assert sum(node.op in ("conv2d", "linear") for node in architecture.nodes) == 17, "19 less two linear layers"
+
+
 def test_resnets_have_their_depth() -> None:
     for name, depth in [("resnet20", 20), ("resnet32", 32), ("resnet56", 56)]:
         nodes = design_network(name, input_shape=(3, 32, 32), num_outputs=10).nodes
@@ -59,7 +74,7 @@ def test_resnets_have_their_depth() -> None:
 @pytest.mark.parametrize("name", network_names())
 def test_width_scales_every_inner_layer_and_never_to_nothing(name: str) -> None:
     def outputs(width: float) -> list[Any]:
-        nodes = design_network(name, input_shape=(1, 8, 8), num_outputs=3, width=width).nodes
+        nodes = design_network(name, input_shape=(1, 16, 16), num_outputs=3, width=width).nodes
         return [node.settings.get("out_channels", node.settings.get("out_features", 0)) for node in nodes[:-1]]
 
     full = outputs(1.0)

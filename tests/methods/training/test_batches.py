@@ -7,7 +7,7 @@ from torch import Tensor
 from methods.contract import Normalization, Split
 from methods.data.normalise import normalise
 from methods.training import batches
-from methods.training.batches import plain_batches, train_batches
+from methods.training.batches import num_batches, plain_batches, train_batches
 
 NORMALIZATION = Normalization(mean=(0.5,), std=(0.25,))
 
@@ -76,3 +76,9 @@ def test_tables_are_never_augmented() -> None:
     )
     assert not rest
     assert torch.equal(inputs, normalise(table.inputs[targets], NORMALIZATION))
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 16, 99])
+def test_batches_are_counted_without_making_them(batch_size: int) -> None:
+    for count in (1, 2, 15, 16, 17, 33, 43):
+        assert num_batches(count, batch_size=batch_size) == len(_epoch(_numbered(count), batch_size)), count

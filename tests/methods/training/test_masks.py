@@ -9,7 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from methods.networks.build import build_network
-from methods.training.masks import apply_masks, kept_share, magnitude_masks, prunable_weights
+from methods.training.masks import (
+    apply_masks,
+    emptied_layers,
+    kept_share,
+    magnitude_masks,
+    magnitude_pruned,
+    prunable_weights,
+    random_masks,
+    score_masks,
+)
 
 T1 = torch.tensor([(-1) ** i * (i + 1) / 10 for i in range(10)], dtype=torch.float64)
 T2 = torch.tensor([0.5 * math.sin(1.7 * i + 0.3) for i in range(20)], dtype=torch.float64)
@@ -67,3 +76,62 @@ def test_applying_masks_leaves_plain_zeros_and_touches_nothing_else() -> None:
     apply_masks([weight], [torch.tensor([[True, False], [False, True]])])
     assert weight.tolist() == [[-3.0, 0.0], [0.0, 2.0]]
     assert not torch.signbit(weight[1, 0]), "a negative zero would not compress like the others"
+
+
+@pytest.mark.parametrize(("rate", "kept"), [(0.0, 10), (0.5, 5), (0.69, 4), (0.99, 1)])
+def test_exactly_as_many_of_the_highest_scores_stay_as_the_rate_says(rate: float, kept: int) -> None:
+    scores = [torch.tensor([[3.0, -9.0], [0.5, 7.0]]), torch.tensor([-1.0, 4.0, 0.0, 6.0, -2.0, 1.0])]
+    masks = score_masks(scores, pruning_rate=rate)
+    chosen = torch.cat([score[mask] for score, mask in zip(scores, masks, strict=True)])
+    assert sorted(chosen.tolist(), reverse=True) == [7, 6, 4, 3, 1, 0.5, 0, -1, -2, -9][:kept]
+
+
+def test_of_equal_scores_the_later_stay() -> None:
+    masks = score_masks([torch.zeros(2, 2), torch.zeros(3)], pruning_rate=0.6)
+    assert [mask.flatten().tolist() for mask in masks] == [[False] * 4, [True] * 3]
+
+
+def test_masks_lie_in_memory_like_their_scores() -> None:
+    score = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    plain = score_masks([score], pruning_rate=0.7)[0]
+    last = score_masks([score.contiguous(memory_format=torch.channels_last)], pruning_rate=0.7)[0]
+    assert torch.equal(plain, last)
+    assert last.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite_are_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        score_masks([torch.tensor([1.0, value])], pruning_rate=0.5)
+
+
+def test_random_masks_keep_the_numbers_asked_for_and_follow_from_the_seed() -> None:
+    weights = [torch.zeros(4, 3, 3, 3), torch.zeros(5, 4)]
+
+    def drawn(seed: int) -> list[Tensor]:
+        return random_masks(weights, kept=[30, 0], generator=torch.Generator().manual_seed(seed))
+
+    assert [int(mask.sum()) for mask in drawn(0)] == [30, 0]
+    assert torch.equal(drawn(0)[0], drawn(0)[0])
+    assert not torch.equal(drawn(0)[0], drawn(1)[0])
+
+
+def test_a_pruned_copy_leaves_the_network_as_it_was_and_prunes_no_further() -> None:
+    network = build_network("small_cnn", input_shape=(1, 8, 8), num_outputs=10, seed=0)
+    before = [weight.detach().clone() for weight in prunable_weights(network)]
+    once = magnitude_pruned(network, pruning_rate=0.9)
+    twice = magnitude_pruned(once, pruning_rate=0.9)
+    for old, weight, first, second in zip(
+        before, *(prunable_weights(each) for each in (network, once, twice)), strict=True
+    ):
+        assert torch.equal(old, weight)
+        assert torch.equal(first, second)
+    left = sum(int((weight != 0).sum()) for weight in prunable_weights(once))
+    total = sum(weight.numel() for weight in before)
+    assert left == total - math.floor(0.9 * total) - 1
+
+
+def test_emptied_layers_are_named() -> None:
+    network = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+    masks = [torch.zeros(3, 2, dtype=torch.bool), torch.eye(2, 3, dtype=torch.bool)]
+    assert emptied_layers(network, masks) == ["0"]

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from methods.magnitude.config import MagnitudeConfig
+from methods.registry import config_class
 from methods.scratch.config import ScratchConfig
 from methods.training.config import TrainingConfig
 
@@ -28,7 +29,10 @@ def test_methods_add_their_own_ranges_to_those_of_training() -> None:
     assert list(ScratchConfig.search_space()) == [*shared, "keep_share"]
 
 
-@pytest.mark.parametrize("rate", [-0.1, 1.0])
-def test_a_pruning_rate_outside_its_range_is_refused(rate: float) -> None:
-    with pytest.raises(ValidationError, match="pruning_rate"):
-        MagnitudeConfig(pruning_rate=rate)
+@pytest.mark.parametrize("method", ["magnitude", "gradual_magnitude", "snip", "grasp", "rigl", "hypersparse"])
+@pytest.mark.parametrize(
+    ("rate", "reason"), [(-0.1, "greater than or equal to 0"), (1.0, "less than 1"), (float("nan"), "finite number")]
+)
+def test_a_pruning_rate_outside_its_range_is_refused(method: str, rate: float, reason: str) -> None:
+    with pytest.raises(ValidationError, match=rf"pruning_rate\n.*{reason}"):
+        config_class(method)(pruning_rate=rate)
