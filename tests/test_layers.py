@@ -10,24 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from methods.registry import method_class, method_names
+
 ROOT = Path(__file__).parent.parent
 DOORS = {
     "ray": {"orchestrator/executors/ray_pool.py"},
     "optuna": {"orchestrator/search/cell_search.py"},
     "mlflow": {"orchestrator/tracking/"},
 }
-METHOD_PACKAGES = {
-    "dense",
-    "magnitude",
-    "gradual_magnitude",
-    "snip",
-    "grasp",
-    "rigl",
-    "scratch",
-    "hypersparse",
-    "odf2nna",
-    "width_search",
-}
+METHOD_PACKAGES = {method_class(name).__module__.split(".")[1] for name in method_names()}
 LIGHT = (
     "methods",
     "methods.contract",

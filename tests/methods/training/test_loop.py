@@ -260,40 +260,6 @@ def test_adam_goes_on_from_its_state_as_if_never_stopped(iris: PreparedTask) -> 
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_weights_whose_past_is_forgotten_stay_where_they_are_without_gradient(
-    iris: PreparedTask, optimizer: str
-) -> None:
-    learner = _learner(iris, optimizer=optimizer, weight_decay=0.0)
-    train_epoch(learner, iris, learning_rate=0.01)
-    parameter = learner.parameters[0]
-    where = torch.arange(parameter.numel()).view(parameter.shape) % 3 == 0
-    learner.forget(parameter, where)
-    before = parameter.detach().clone()
-    learner.forget_gradients()
-    parameter.grad = torch.zeros_like(parameter)
-    learner.step(0.1)
-    moved = parameter.detach() != before
-    assert not bool(moved[where].any())
-    assert bool(moved[~where].any()), "the others have momentum"
-
-
-def test_a_step_without_any_gradient_changes_nothing(iris: PreparedTask) -> None:
-    learner = _learner(iris)
-    train_epoch(learner, iris, learning_rate=0.01)
-    before = learner.state_dict()
-    learner.forget_gradients()
-    learner.step(0.1)
-    after = learner.state_dict()
-    for name in ("network", "momentum"):
-        pairs = zip(_tensors(before[name]), _tensors(after[name]), strict=True)
-        assert all(torch.equal(one, other) for one, other in pairs)
-
-
-def _tensors(state: dict[str, Tensor] | list[Tensor]) -> list[Tensor]:
-    return list(state.values()) if isinstance(state, dict) else state
-
-
 def _weighed(task: PreparedTask, *weights: float) -> PreparedTask:
     return replace(task, class_weights=torch.tensor(weights))
 
@@ -342,3 +308,37 @@ def test_constant_targets_have_an_r2_of_0_as_the_ruler_says() -> None:
     constant = Split(task.validation.inputs, torch.full_like(task.validation.targets, 100.25))
     assert evaluate(task.network(), constant, task) == 0
     assert quality(task.network(), constant, task).values["r2"] == 0
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_weights_whose_past_is_forgotten_stay_where_they_are_without_gradient(
+    iris: PreparedTask, optimizer: str
+) -> None:
+    learner = _learner(iris, optimizer=optimizer, weight_decay=0.0)
+    train_epoch(learner, iris, learning_rate=0.01)
+    parameter = learner.parameters[0]
+    where = torch.arange(parameter.numel()).view(parameter.shape) % 3 == 0
+    learner.forget(parameter, where)
+    before = parameter.detach().clone()
+    learner.forget_gradients()
+    parameter.grad = torch.zeros_like(parameter)
+    learner.step(0.1)
+    moved = parameter.detach() != before
+    assert not bool(moved[where].any())
+    assert bool(moved[~where].any()), "the others have momentum"
+
+
+def test_a_step_without_any_gradient_changes_nothing(iris: PreparedTask) -> None:
+    learner = _learner(iris)
+    train_epoch(learner, iris, learning_rate=0.01)
+    before = learner.state_dict()
+    learner.forget_gradients()
+    learner.step(0.1)
+    after = learner.state_dict()
+    for name in ("network", "momentum"):
+        pairs = zip(_tensors(before[name]), _tensors(after[name]), strict=True)
+        assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def _tensors(state: dict[str, Tensor] | list[Tensor]) -> list[Tensor]:
+    return list(state.values()) if isinstance(state, dict) else state
