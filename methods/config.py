@@ -6,6 +6,7 @@ No file that defines a configuration imports torch, so a study file is checked i
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -64,6 +65,11 @@ class MethodConfig(BaseModel):
                 if isinstance(mark, Range | Choice):
                     space[name] = mark
         return space
+
+    @classmethod
+    def default_space(cls, fixed: Collection[str]) -> SearchSpace:
+        """What `search: all` searches in a study that sets the fields `fixed`."""
+        return {name: mark for name, mark in cls.search_space().items() if name not in fixed and not mark.only_named}
 
     def changed(self) -> dict[str, Any]:
         """The fields that differ from their default, as JSON values: what a run's key depends on."""

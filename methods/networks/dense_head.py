@@ -25,18 +25,22 @@ class DenseHead:
 
 
 def find_head(architecture: Architecture) -> DenseHead | None:
-    """The longest chain linear - ReLU - linear - ... - logits at the end; None where it has no hidden layer."""
+    """The longest chain linear - ReLU - linear - ... - logits at the end; None where it has no hidden layer.
+
+    Each layer of it has a bias, which is where units that are dropped may leave what they contributed.
+    """
     nodes = {node.name: node for node in architecture.nodes}
     readers = architecture.num_readers()
     top = architecture.nodes[-1]
-    if top.op != "linear":
+    if top.op != "linear" or not top.settings["bias"]:
         return None
     layers: list[Node] = [top]
     sites: list[Node] = []
     while True:
         site = nodes[layers[0].inputs[0]]
         below = nodes[site.inputs[0]] if site.inputs else site
-        if site.op != "relu" or below.op != "linear" or readers[site.name] > 1 or readers[below.name] > 1:
+        fits = site.op == "relu" and below.op == "linear" and below.settings["bias"]
+        if not fits or readers[site.name] > 1 or readers[below.name] > 1:
             break
         layers.insert(0, below)
         sites.insert(0, site)

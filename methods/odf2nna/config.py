@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from methods.config import Choice, Range
+from methods.config import Choice, Range, SearchSpace
 from methods.training.config import TrainingConfig
 
 GRIDS: dict[str, tuple[float, ...]] = {
@@ -51,8 +52,10 @@ class Odf2nnaConfig(TrainingConfig):
     epsilons: tuple[Annotated[float, Field(ge=0)], ...] | None = Field(default=None, min_length=1)
     """The grid in place of the preset's."""
     candidates: Annotated[int, Field(ge=1)] = 3
-    """Members of the screened front that are retrained and delivered, as refined-1 (the smallest), refined-2, ..."""
-    retrain_share: Annotated[float, Field(ge=0, lt=1), Range(0.1, 0.3, only_named=True)] = 1 / 6
+    """Networks of the grid that are retrained and delivered, as refined-1 (the smallest), refined-2, ...: members of
+    the front of validation score against size, spread over it; other cuts where it has too few; if one, the most
+    accurate."""
+    retrain_share: Annotated[float, Field(gt=0, lt=1), Range(0.1, 0.3, only_named=True)] = 1 / 6
     """Share of the epoch budget for retraining, all candidates at once. [design: the paper says "lightly"]"""
     start: Literal["own", "dense"] = "own"
     """`own` trains the original within the budget. `dense` starts from the study's dense network of the same recipe and
@@ -64,11 +67,13 @@ class Odf2nnaConfig(TrainingConfig):
     merge_always_active: bool = False
     """Layers whose units are active on every training sample are merged with the next one. [design]"""
     balance_classes: bool = False
-    """Judge variability as if all classes had equally many samples. [design]"""
+    """Judge variability as if all classes had equally many samples. [design: of two ways the specification names, the
+    one in closed form]"""
     units: Literal["useful", "random", "outgoing_norm", "mean_activation"] = "useful"
     """Controls: as many units per layer as are useful, chosen by another rule."""
     scratch_epochs: Literal["retrain", "full"] = "retrain"
-    """With transfer `none`: the retraining budget, or the whole budget on top of a dense network (`start: dense`)."""
+    """With transfer `none`: the retraining budget, or that and the original's (`start: dense`), as many epochs as the
+    weights of a refined network have seen."""
     stages: bool = False
     """Also deliver every refined network as it was cut, before retraining, as cut-1, cut-2, ..."""
 
@@ -89,6 +94,14 @@ class Odf2nnaConfig(TrainingConfig):
         if self.balance_classes and self.statistic == "range":
             raise ValueError("balance_classes needs statistic 'std': a range does not depend on how often values occur")
         return self
+
+    @classmethod
+    def default_space(cls, fixed: Collection[str]) -> SearchSpace:
+        """Without `keep_share` where a study sets how much to cut otherwise."""
+        space = super().default_space(fixed)
+        if {"epsilon", "epsilons"} & set(fixed):
+            space.pop("keep_share", None)
+        return space
 
     @property
     def resolved_transfer(self) -> Literal["slice", "fold", "fold_sequential", "none"]:

@@ -36,6 +36,9 @@ class Cutting:
     num_outputs: int
     other_parameters: int
     """Of the network before the head."""
+    multiple: int = 1
+    """Each width is rounded up to a multiple of this by the next most useful units, or to all there are. The extra
+    units cost few parameters and fill vector registers. [design]"""
 
     @property
     def total(self) -> int:
@@ -43,9 +46,13 @@ class Cutting:
         return self._parameters([len(usefulness_U) for usefulness_U in self.usefulness])
 
     def widths(self, epsilon: float) -> list[int]:
-        """Hidden widths at a tolerance: how many scores exceed it, at least one per layer."""
+        """Hidden widths at a tolerance: how many scores exceed it, at least one per layer, rounded up."""
         threshold = max(epsilon, LEAST_EPSILON)
-        return [max(1, int((usefulness_U > threshold).sum())) for usefulness_U in self.usefulness]
+        exceeding = [max(1, int((usefulness_U > threshold).sum())) for usefulness_U in self.usefulness]
+        return [
+            min(len(usefulness_U), -(-width // self.multiple) * self.multiple)
+            for usefulness_U, width in zip(self.usefulness, exceeding, strict=True)
+        ]
 
     def parameters(self, epsilon: float) -> int:
         """Parameters of the whole network at a tolerance."""
@@ -54,7 +61,8 @@ class Cutting:
     def epsilon_for(self, keep_share: float) -> float:
         """The smallest tolerance at which at most this share of all parameters stays.
 
-        Bisects the sorted scores. Where even one unit per layer is too much, the tolerance that leaves just these.
+        Bisects the sorted scores. Where even one unit per layer (rounded up) is too much, the tolerance that leaves
+        just these.
         """
         candidates: list[float] = sorted(
             {0.0, *(score for usefulness_U in self.usefulness for score in usefulness_U.tolist())}
@@ -70,18 +78,12 @@ class Cutting:
     def _parameters(self, widths: Sequence[int]) -> int:
         return self.other_parameters + parameter_count([self.num_inputs, *widths, self.num_outputs])
 
-    def keep(self, epsilon: float, *, multiple: int = 1) -> list[Tensor]:
-        """The units that stay at a tolerance, each width rounded up to a multiple by the next most useful units.
-
-        The extra units cost few parameters and fill vector registers. [design]
-        """
+    def keep(self, epsilon: float) -> list[Tensor]:
+        """The units that stay at a tolerance, `widths` of them."""
         kept = keep_units(self.usefulness, epsilon=epsilon)
-        if multiple == 1:
+        if self.multiple == 1:
             return kept
-        return [
-            most(usefulness_U, -(-int(keep_U.sum()) // multiple) * multiple)
-            for usefulness_U, keep_U in zip(self.usefulness, kept, strict=True)
-        ]
+        return [most(*pair) for pair in zip(self.usefulness, self.widths(epsilon), strict=True)]
 
 
 def most(score_U: Tensor, count: int) -> Tensor:
@@ -97,6 +99,7 @@ def controls(
     *,
     outgoing: Sequence[Tensor],
     mean: Sequence[Tensor],
+    excluded: Sequence[Tensor] | None,
     generator: torch.Generator,
 ) -> list[Tensor]:
     """As many units per layer as in `keep`, chosen by another rule: what the criterion must beat.
@@ -104,6 +107,7 @@ def controls(
     Args:
         outgoing: (O, U) weights that read each hidden layer.
         mean: (U,) mean activation of each unit.
+        excluded: bool (U,) for each layer: units that nothing reads any more, taken only when no others are left.
         generator: On the CPU; for `random` alone.
     """
     if units == "useful":
@@ -114,6 +118,8 @@ def controls(
         scores = [weight_OU.double().norm(dim=0).cpu() for weight_OU in outgoing]
     else:
         scores = [mean_U.abs().cpu() for mean_U in mean]
+    if excluded is not None:
+        scores = [score_U.masked_fill(gone_U.cpu(), -1.0) for score_U, gone_U in zip(scores, excluded, strict=True)]
     return [most(score_U, int(keep_U.sum())) for score_U, keep_U in zip(scores, keep, strict=True)]
 
 
@@ -125,5 +131,5 @@ def warning(keep: Sequence[Tensor], sites: Sequence[str]) -> str | None:
         return None
     return (
         f"{sites[low]} keeps {int(keep[low].sum())} of {len(keep[low])} units while {sites[high]} keeps "
-        f"{int(keep[high].sum())} of {len(keep[high])}: an absolute epsilon does not fit both; use preset 'recommended'"
+        f"{int(keep[high].sum())} of {len(keep[high])}: one epsilon does not fit both; use preset 'ranked'"
     )

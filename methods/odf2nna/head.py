@@ -17,14 +17,13 @@ from methods.surgery import extract
 
 
 def head_weights(network: Network, head: DenseHead) -> tuple[list[Tensor], list[Tensor]]:
-    """Weights and biases of the head's layers, detached, sharing memory; zeros for a layer without bias."""
+    """Weights and biases of the head's layers, detached, sharing memory."""
     weights, biases = [], []
     for name in head.layers:
         layer = network.nodes[name]
         assert isinstance(layer, nn.Linear)
         weights.append(layer.weight.detach())
-        bias = layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias
-        biases.append(bias.detach())
+        biases.append(layer.bias.detach())
     return weights, biases
 
 
@@ -54,14 +53,13 @@ def with_head(network: Network, head: DenseHead, keep: Sequence[Tensor], biases:
     Args:
         network: Left alone.
         keep: One bool tensor per hidden layer of the head.
-        biases: Of all layers of the head, uncut, in place of the network's own. Layers without a bias keep none.
+        biases: Of all layers of the head, uncut, in place of the network's own.
     """
     smaller = extract(network, _by_site(head, keep))
     for name, bias in zip(head.layers, cut(head_weights(network, head)[0], biases, keep)[1], strict=True):
         layer = smaller.nodes[name]
         assert isinstance(layer, nn.Linear)
-        if layer.bias is not None:
-            layer.bias.copy_(bias)
+        layer.bias.copy_(bias)
     return smaller
 
 

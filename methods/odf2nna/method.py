@@ -1,7 +1,7 @@
 """ODF2NNA: optimising dense feed-forward networks by dropping units and keeping their neighbours' weights.
 
 Source: Balderas, Lastra, Benitez, "Optimizing Dense Feed-Forward Neural Networks", Neural Networks 2024,
-arXiv 2310.12560. Only its abstract and short summaries were at hand: three steps, units judged by the variability of
+arXiv 2312.10560. Only its abstract and short summaries were at hand: three steps, units judged by the variability of
 their output against a tolerance epsilon, learned weights reused, light retraining. All figures below that (statistic,
 scale, grid, budget, selection) are [design], ours; no number of ours is the paper's.
 """
@@ -11,6 +11,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from typing import Any
+
+import torch
 
 from methods.contract import Given, Monitor, Outcome, Prerequisite, Task, TaskInfo, UnsupportedTask, Variant
 from methods.networks.dense_head import find_head
@@ -35,6 +37,9 @@ class Odf2nna:
 
     Of a convolutional network the dense head is cut and everything is retrained. With `transfer: none` and with other
     `units` it is its own control.
+
+    While the original trains it is reported as it is, at size 1: what a cut is worth shows after retraining only, so
+    that until then early stopping compares originals by their scores alone.
     """
 
     name = "odf2nna"
@@ -71,30 +76,28 @@ class Odf2nna:
         scaled = in_standard_units(task)
         original = self._original(task, given, monitor, original_epochs)
         found = refine(original, scaled, self.config, note=monitor.note)
-        variants = self._variants(found, found.networks, task, "cut") if self.config.stages else []
-        if retrain_epochs:
-            total = original_epochs + retrain_epochs
-            largest = found.chosen[-1].parameters / found.total_parameters
-            train_together(
-                found.networks,
-                scaled,
-                config=self.config,
-                epochs=retrain_epochs,
-                monitor=monitor,
-                phase=Phase(
-                    name=_RETRAIN,
-                    first_epoch=original_epochs,
-                    progress=(original_epochs / total, 1.0),
-                    size=largest,
-                ),
-                carry={"original": original.state_dict()} if self.config.start == "own" else None,
-            )
-        variants += self._variants(found, found.networks, task, "refined")
+        variants = _variants(found, task, "cut") if self.config.stages else []
+        total = original_epochs + retrain_epochs
+        train_together(
+            found.networks,
+            scaled,
+            config=self.config,
+            epochs=retrain_epochs,
+            monitor=monitor,
+            phase=Phase(
+                name=_RETRAIN,
+                first_epoch=original_epochs,
+                progress=(original_epochs / total, 1.0),
+                size=min(1.0, _count(found.networks[-1]) / found.total_parameters),
+            ),
+            carry={"original": original.state_dict()} if self.config.start == "own" else None,
+        )
+        variants += _variants(found, task, "refined")
         facts = {
             "start": self.config.start,
             "original_epochs": original_epochs,
             "retrain_epochs": retrain_epochs,
-            "networks_retrained": len(found.networks) if retrain_epochs else 0,
+            "networks_retrained": len(found.networks),
             **usefulness_report.facts(found),
         }
         return Outcome(
@@ -106,10 +109,9 @@ class Odf2nna:
 
     def _budget(self, task: Task) -> tuple[int, int]:
         """Epochs of the original and of retraining."""
+        retrain = max(1, round(self.config.retrain_share * task.epochs))
         if self.config.scratch_epochs == "full":
-            return 0, task.epochs
-        share = self.config.retrain_share
-        retrain = max(1, round(share * task.epochs)) if share else 0
+            return 0, task.epochs + retrain
         if self.config.start == "dense":
             return 0, retrain
         if retrain >= task.epochs:
@@ -127,24 +129,30 @@ class Odf2nna:
         stored: Mapping[str, Any] | None = monitor.resume()
         if stored is not None and stored["phase"] == _RETRAIN:
             network.load_state_dict(stored["carry"]["original"])
-            return network
+            # As training left it: convolutions round otherwise in another layout, and scores are computed anew.
+            laid_out: Network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            return laid_out
         share = epochs / task.epochs
         phase = Phase(name="original", progress=(0.0, share))
         return train(network, in_standard_units(task), config=self.config, epochs=epochs, monitor=monitor, phase=phase)
 
-    def _variants(self, found: Refinement, networks: tuple[Network, ...], task: Task, stage: str) -> list[Variant]:
-        """One for each network, in raw units; copies, as training goes on in place."""
-        alone = len(networks) == 1
-        return [
-            Variant(
-                stage if alone else f"{stage}-{rank}",
-                kind="whole",
-                network=to_raw_units(copy.deepcopy(network), task),
-                settings={
-                    "epsilon": cut.epsilon,
-                    "widths": cut.widths,
-                    "keep_share": cut.parameters / found.total_parameters,
-                },
-            )
-            for rank, (cut, network) in enumerate(zip(found.chosen, networks, strict=True), start=1)
-        ]
+
+def _variants(found: Refinement, task: Task, stage: str) -> list[Variant]:
+    """One for each network, in raw units; copies, as training goes on in place."""
+    variants = []
+    for rank, (cut, network) in enumerate(zip(found.chosen, found.networks, strict=True), start=1):
+        # Of the network, and not of the cut: layers may have been merged since.
+        head = find_head(network.architecture)
+        settings = {
+            "epsilon": cut.epsilon,
+            "widths": list(head.widths[1:-1]) if head else [],
+            "keep_share": _count(network) / found.total_parameters,
+        }
+        label = f"{stage}-{rank}" if found.from_grid else stage
+        delivered = to_raw_units(copy.deepcopy(network), task)
+        variants.append(Variant(label, kind="whole", network=delivered, settings=settings))
+    return variants
+
+
+def _count(network: Network) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

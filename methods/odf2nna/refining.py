@@ -23,6 +23,7 @@ from methods.odf2nna.screening import screen
 from methods.odf2nna.statistics import HeadStatistics, head_statistics
 from methods.odf2nna.usefulness import emptied, ranks, scaled_usefulness
 from methods.training.batches import plain_batches
+from methods.training.loop import evaluate
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,16 @@ class Refinement:
     """(units,) per hidden layer; with preset `ranked` what is ranked, not the ranks."""
     total_parameters: int
     """Of the original network."""
+    original_score: float
+    """Accuracy (R2) of the original on validation."""
     screened: tuple[Cut, ...]
     """All different cuts, the grid's and the one asked for, smallest first."""
     chosen: tuple[Cut, ...]
     """Those to retrain, smallest first."""
     networks: tuple[Network, ...]
-    """One for each chosen cut, not retrained."""
+    """One for each chosen cut, not retrained; shallower than its cut where layers were merged."""
+    from_grid: bool
+    """Whether no single cut was asked for."""
 
 
 def refine(original: Network, task: Task, config: Odf2nnaConfig, *, note: Callable[[str], None]) -> Refinement:
@@ -85,16 +90,18 @@ def refine(original: Network, task: Task, config: Odf2nnaConfig, *, note: Callab
     usefulness = _usefulness(network, head, statistics, merged, config)
     total = sum(parameter.numel() for parameter in network.parameters())
     scores = tuple(map(ranks, usefulness)) if config.preset == "ranked" else usefulness
-    cutting = Cutting(scores, head.widths[0], head.widths[-1], total - parameter_count(head.widths))
+    others = total - parameter_count(head.widths)
+    cutting = Cutting(scores, head.widths[0], head.widths[-1], others, multiple=config.round_to)
     asked = cutting.epsilon_for(config.keep_share) if config.keep_share is not None else config.epsilon
     epsilons = config.grid if asked is None else (asked, *config.grid)
-    cuts = _cuts(network, head, task, config, cutting, statistics, epsilons)
+    cuts = _cuts(network, head, task, config, cutting, statistics, merged, epsilons)
     screened = tuple(sorted(cuts, key=lambda cut: (cut.parameters, -cut.epsilon)))
     chosen = _chosen(screened, config.candidates) if asked is None else (cuts[0],)
     for cut in chosen:
         _remark(cut, cutting, head, config, note)
     networks = tuple(_built(network, head, cut, task, config, note) for cut in chosen)
-    return Refinement(head, usefulness, total, screened, chosen, networks)
+    original_score = evaluate(original, task.validation, task)
+    return Refinement(head, usefulness, total, original_score, screened, chosen, networks, from_grid=asked is None)
 
 
 def _without_duplicates(
@@ -113,8 +120,7 @@ def _without_duplicates(
             layer = network.nodes[name]
             assert isinstance(layer, nn.Linear)
             layer.weight.copy_(weight)
-            if layer.bias is not None:
-                layer.bias.copy_(bias)
+            layer.bias.copy_(bias)
     return network, merged
 
 
@@ -143,15 +149,21 @@ def _cuts(
     config: Odf2nnaConfig,
     cutting: Cutting,
     statistics: HeadStatistics,
+    merged: Sequence[Tensor] | None,
     epsilons: Sequence[float],
 ) -> list[Cut]:
     """The first cut, and of the others those that differ, in this order; screened on validation in one evaluation."""
     weights, _ = head_weights(network, head)
     keeps: dict[float, list[Tensor]] = {}
     for epsilon in epsilons:
-        keep = cutting.keep(epsilon, multiple=config.round_to)
-        generator = torch.Generator().manual_seed(task.seed)
-        keep = controls(config.units, keep, outgoing=weights[1:], mean=statistics.mean, generator=generator)
+        keep = controls(
+            config.units,
+            cutting.keep(epsilon),
+            outgoing=weights[1:],
+            mean=statistics.mean,
+            excluded=merged,
+            generator=torch.Generator().manual_seed(task.seed),
+        )
         if not any(all(map(torch.equal, keep, known)) for known in keeps.values()):
             keeps[epsilon] = keep
     on_device = {epsilon: [keep_U.to(weights[0].device) for keep_U in keep] for epsilon, keep in keeps.items()}
@@ -189,29 +201,34 @@ def _biases(
 def _chosen(screened: Sequence[Cut], count: int) -> tuple[Cut, ...]:
     """As many cuts as asked for, smallest first: the front of score against size, spread over it, and filled up.
 
-    Every seed then delivers equally many networks, which are compared rank by rank.
+    Every seed then delivers equally many networks (unless there are fewer different cuts), to be compared rank by rank.
     """
     front: list[Cut] = []
     for cut in screened:
         if not front or cut.score > front[-1].score:
             front.append(cut)
+    if count == 1:
+        return (front[-1],)
     if len(front) > count:
-        places = [round(i * (len(front) - 1) / max(count - 1, 1)) for i in range(count)]
+        places = [round(i * (len(front) - 1) / (count - 1)) for i in range(count)]
         return tuple(front[place] for place in places)
     others = [cut for cut in screened if all(cut is not member for member in front)]
     return tuple(sorted([*front, *others[: count - len(front)]], key=lambda cut: cut.parameters))
 
 
 def _remark(cut: Cut, cutting: Cutting, head: DenseHead, config: Odf2nnaConfig, note: Callable[[str], None]) -> None:
-    for layer, unit in emptied(cutting.usefulness, epsilon=cut.epsilon):
-        note(f"epsilon {cut.epsilon:g} would empty {head.sites[layer]}; its most useful unit, number {unit}, was kept")
+    for layer, _ in emptied(cutting.usefulness, epsilon=cut.epsilon):
+        units = cut.keep[layer].nonzero().flatten().tolist()
+        kept = f"unit {units[0]} was kept" if len(units) == 1 else f"{len(units)} units were kept"
+        note(f"epsilon {cut.epsilon:g} would empty {head.sites[layer]}; {kept}")
     uneven = warning(cut.keep, head.sites)
-    if uneven is not None and config.preset == "literal":
+    if uneven is not None:
         note(f"epsilon {cut.epsilon:g}: {uneven}")
-    if config.keep_share is not None and cut.parameters > config.keep_share * cutting.total and config.round_to == 1:
+    if config.keep_share is not None and cut.parameters > config.keep_share * cutting.total:
+        least = "one unit per hidden layer" if config.round_to == 1 else f"{config.round_to} units per hidden layer"
         note(
-            f"a share of {config.keep_share:g} of the parameters is out of reach: one unit per hidden layer leaves "
-            f"{cut.parameters / cutting.total:.4g}"
+            f"a share of {config.keep_share:g} of the parameters is out of reach: {least} leave"
+            f"{'s' if config.round_to == 1 else ''} {cut.parameters / cutting.total:.4g}"
         )
 
 

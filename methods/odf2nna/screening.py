@@ -75,4 +75,9 @@ def _counted(output_ENO: Tensor, targets: Tensor, task: Task) -> Tensor:
 def _score(counted_E: Tensor, split: Split, task: Task) -> Tensor:
     if task.info.kind == "classification":
         return counted_E / len(split)
-    return 1 - counted_E / (split.targets - split.targets.mean()).double().square().sum()
+    targets = split.targets.double()
+    low, high = targets.aminmax()
+    # As the ruler has it: constant targets leave no variance to explain.
+    if bool(low == high):
+        return torch.zeros_like(counted_E)
+    return 1 - counted_E / (targets - targets.mean()).square().sum()

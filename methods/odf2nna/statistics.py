@@ -24,7 +24,7 @@ class HeadStatistics:
     """What one pass saw; tuples have an entry (U,) float64 for each hidden layer."""
 
     mean: tuple[Tensor, ...]
-    """Outputs of ReLUs are not negative, so this is the mean absolute activation as well."""
+    """Over all rows. Outputs of ReLUs are not negative, so this is the mean absolute activation as well."""
     variability: tuple[Tensor, ...]
     """Standard deviation or range."""
     always_active: tuple[bool, ...]
@@ -41,7 +41,8 @@ def head_statistics(
 
     Args:
         network: Left in the mode it was in.
-        balanced: Weigh all classes alike, whatever their numbers of rows; for classification with `std`.
+        balanced: Judge variability as if all classes had equally many rows; for classification with `std`. Means stay
+            those over all rows, as folding wants them.
     """
     num_groups = task.info.num_outputs if balanced else 1
     moments = [[StreamingMoments() for _ in range(num_groups)] for _ in head.sites]
@@ -64,14 +65,13 @@ def _gathered(moments: list[list[StreamingMoments]], statistic: Statistic, *, ba
     with torch.inference_mode(False):
         means, variabilities, active = [], [], []
         for groups in moments:
-            present = [seen for seen in groups if seen.count]
+            whole = StreamingMoments()
+            for seen in groups:
+                whole.merge(seen)
+            variability_U = whole.std if statistic == "std" else whole.range
             if balanced:
-                mean_U, variability_U = balanced_mean_and_std(groups)
-            else:
-                mean_U, variability_U = groups[0].mean, groups[0].std
-            if statistic == "range":
-                variability_U = groups[0].range
-            means.append(mean_U.clone())
+                _, variability_U = balanced_mean_and_std(groups)
+            means.append(whole.mean.clone())
             variabilities.append(variability_U.clone())
-            active.append(all(bool((seen.low > 0).all()) for seen in present))
+            active.append(bool((whole.low > 0).all()))
     return HeadStatistics(tuple(means), tuple(variabilities), tuple(active))

@@ -1,7 +1,7 @@
 """How much each hidden unit responds to the data, and which units are worth keeping; pure functions of activations.
 
 Source: Balderas, Lastra, Benitez, "Optimizing Dense Feed-Forward Neural Networks", Neural Networks 2024,
-arXiv 2310.12560. Its text was not at hand: that importance is the "variability" of a unit's output over the data,
+arXiv 2312.10560. Its text was not at hand: that importance is the "variability" of a unit's output over the data,
 judged layer by layer against a tolerance epsilon, is from summaries. Which statistic that is, the strict comparison,
 the unit that always stays, `outgoing` and `relative` are [design], ours.
 
@@ -162,18 +162,18 @@ def scaled_usefulness(variability: Tensor, outgoing: Tensor | None, *, relative:
 def ranks(usefulness: Tensor) -> Tensor:
     """The place of each unit in its layer: the share of the layer's units that are at most as useful. [design]
 
-    An epsilon then drops the same share of every layer, which no single outlier can change.
+    An epsilon then drops that share of every layer, which no single outlier can change.
 
     Args:
         usefulness: (U,).
 
     Returns:
-        (U,) float64 in [0, 1): the least useful unit has 0, of equally useful ones the first counts as more useful.
-        Units of no usefulness at all keep 0.
+        (U,) float64 in (0, 1]: the most useful unit has 1, of equally useful ones the first counts as more useful.
+        Units of no usefulness at all have 0, so that epsilon 0 still means constant units.
     """
     rank_U = torch.empty(len(usefulness), dtype=torch.float64)
     order_U = torch.argsort(usefulness.cpu(), descending=True, stable=True)
-    rank_U[order_U] = torch.arange(len(usefulness) - 1, -1, -1, dtype=torch.float64) / len(usefulness)
+    rank_U[order_U] = torch.arange(len(usefulness), 0, -1, dtype=torch.float64) / len(usefulness)
     return torch.where(usefulness.cpu() > LEAST_EPSILON, rank_U, 0.0)
 
 

@@ -23,6 +23,7 @@ def facts(found: Refinement) -> dict[str, Json]:
         "layers": layers,
         "screened": [cut.to_json() for cut in found.screened],
         "original_parameters": found.total_parameters,
+        "original_score": found.original_score,
     }
 
 
@@ -49,8 +50,8 @@ def figures(found: Refinement, info: TaskInfo) -> tuple[Figure, ...]:
             lines=(
                 Line(
                     label="cut, not retrained",
-                    x=tuple(cut.parameters / found.total_parameters for cut in found.screened),
-                    y=tuple(cut.score for cut in found.screened),
+                    x=(*(cut.parameters / found.total_parameters for cut in found.screened), 1.0),
+                    y=(*(cut.score for cut in found.screened), found.original_score),
                 ),
             ),
             log_x=True,

@@ -142,7 +142,8 @@ class Learner(Generic[_AnyNetwork]):
         self.network.load_state_dict(state["network"])
         # Copied into place: the fused step needs momentum laid out in memory exactly like its weights.
         for name, buffers in (("momentum", self.momentum), ("squares", self._squares), ("steps", self._steps)):
-            for buffer, stored in zip(buffers, state[name], strict=True):
+            # An earlier version stored no state of Adam, which plain SGD has none of.
+            for buffer, stored in zip(buffers, state.get(name, []), strict=True):
                 buffer.copy_(stored)
         self.generator.set_state(state["generator"])
         self.epoch = int(state["epoch"])

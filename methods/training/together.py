@@ -1,4 +1,4 @@
-"""Several networks trained at once on the same batches, each exactly as if it were alone.
+"""Several networks trained at once on the same batches, each as if it were alone, up to rounding.
 
 Their losses are summed, so no network's gradients know of the others. Multilayer perceptrons of equal depth become one
 stack of padded weights, and each layer one batched product: on small tables a step's cost is Python's, which the stack

@@ -1,4 +1,4 @@
-"""Width search: a particle swarm over the widths of the dense head, at the compute of training the dense network once.
+"""Width search: a particle swarm over the widths of the dense head, within the compute of one dense training.
 
 A control for pruning: sources on dense pruning name swarm and evolutionary wrappers as the expensive alternative.
 Everything here is [design], ours; the swarm is the textbook's.
@@ -31,8 +31,9 @@ class WidthSearch:
     """Trains candidates of equal size briefly, moves their widths towards the best, trains the best from scratch.
 
     The search spends at most `search_share` of the task's epochs, both as passes over the samples (a generation trains
-    together) and as compute (a candidate costs its share of the dense network's parameters). Candidates are compared
-    on validation, and the final network shares no weights with them.
+    together) and as compute (a candidate costs its share of the dense network's parameters), and no more than leaves
+    room for the final network, which trains for all epochs left. Candidates are compared on validation, and the final
+    network shares no weights with them. With one hidden layer its width follows from the size, and nothing is searched.
     """
 
     name = "width_search"
@@ -61,10 +62,12 @@ class WidthSearch:
         """
         del given
         scaled = in_standard_units(task)
-        generations, epochs = self._search_budget(task)
         architecture = task.info.architecture
         head = find_head(architecture)
         assert head is not None, "`check` refuses networks without a dense head"
+        generations, epochs = self._search_budget(task) if len(head.sites) > 1 else (0, 0)
+        if not generations:
+            monitor.note("width_search: one hidden layer, whose width follows from keep_share; nothing was searched")
         final_epochs = task.epochs - generations * epochs
         stored = monitor.resume()
         if stored is not None and stored["phase"] == _FINAL:
@@ -89,14 +92,24 @@ class WidthSearch:
             phase=Phase(name=_FINAL, first_epoch=spent, progress=(spent / task.epochs, 1.0), size=share),
             carry={"widths": widths, "history": history},
         )
-        facts = {"generations": generations, "epochs_per_candidate": epochs, "scores": history, "widths": widths}
+        searching = self.config.particles * min(share, 1.0) * spent
+        facts = {
+            "generations": generations,
+            "epochs_per_candidate": epochs,
+            "scores": history,
+            "widths": widths,
+            # In epochs of the dense network, a parameter's worth each.
+            "compute": searching + share * final_epochs,
+        }
         settings = {"widths": widths, "keep_share": share}
         variant = Variant("searched", kind="whole", network=to_raw_units(network, task), settings=settings)
         return Outcome(variants=(variant,), epochs=task.epochs, facts=facts)
 
     def _search_budget(self, task: Task) -> tuple[int, int]:
         """Generations, and epochs of each."""
-        budget = math.floor(self.config.search_share * task.epochs)
+        # The final network, trained for as many epochs as are left, must fit the same compute.
+        share = min(self.config.search_share, 1 - self.config.keep_share)
+        budget = math.floor(share * task.epochs)
         cost = max(1.0, self.config.particles * self.config.keep_share)
         generations = min(self.config.generations, math.floor(budget / cost))
         if generations < 1:
@@ -153,6 +166,8 @@ class WidthSearch:
             history.append(scores)
             swarm.learn(torch.tensor(scores, dtype=torch.float64))
             swarm.move(generator)
+        if not generations:
+            return widths_at([1.0] * len(head.sites), head.widths, most_parameters=most), history
         return widths_at(swarm.best.tolist(), head.widths, most_parameters=most), history
 
     def _fresh(self, architecture: Architecture, task: Task) -> Network:

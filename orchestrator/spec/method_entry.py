@@ -38,9 +38,25 @@ def read_entry(label: str, value: Any) -> tuple[MethodEntry | None, list[Problem
     for name, field in config.model_fields.items():
         if field.is_required() and name not in fixed and name not in space:
             faults.append((("set",), f"'{name}' has no default; set it or search it"))
+    faults = faults or _refused_whole(config, fixed, space)
     if faults:
         return None, faults
     return MethodEntry.model_construct(label=label, method=str(method), fixed=fixed, space=space), []
+
+
+def _refused_whole(config: type[MethodConfig], fixed: Mapping[str, Any], space: SearchSpace) -> list[Problem]:
+    """Why the method takes neither the low nor the high ends of all ranges together: fields that exclude each other."""
+    reasons = set()
+    for end in (0, -1):
+        values = {
+            name: mark.options[end] if isinstance(mark, Choice) else (mark.low, mark.high)[end]
+            for name, mark in space.items()
+        }
+        try:
+            config(**{**fixed, **values})
+        except ValidationError as error:
+            reasons.add(problems(error, config)[0][1])
+    return [((), reason) for reason in sorted(reasons)] if len(reasons) == 1 and space else []
 
 
 def _unknown_key(key: str) -> str:
@@ -69,7 +85,7 @@ def _space(config: type[MethodConfig], value: Any, fixed: Mapping[str, Any]) -> 
     if value == "none":
         return {}, []
     if value == "all":
-        return {name: mark for name, mark in own.items() if name not in fixed and not mark.only_named}, []
+        return {name: own[name] for name in config.default_space(fixed)}, []
     if not isinstance(value, Mapping):
         return {}, [(("search",), f"must be all, none, or fields with their ranges, not {brief(value)}")]
     space: SearchSpace = {}

@@ -43,10 +43,12 @@ def test_a_share_is_met_with_the_smallest_tolerance(seed: int, widths: list[int]
 
 
 def test_widths_are_rounded_up_by_the_next_most_useful_units() -> None:
-    cutting = Cutting((torch.tensor([0.9, 0.1, 0.5, 0.4, 0.3], dtype=torch.float64),), 2, 2, 0)
-    assert cutting.keep(0.45)[0].tolist() == [True, False, True, False, False]
-    assert cutting.keep(0.45, multiple=4)[0].tolist() == [True, False, True, True, True]
-    assert cutting.keep(0.0, multiple=4)[0].all(), "no more than there are"
+    scores = (torch.tensor([0.9, 0.1, 0.5, 0.4, 0.3], dtype=torch.float64),)
+    plain, rounded = Cutting(scores, 2, 2, 0), Cutting(scores, 2, 2, 0, multiple=4)
+    assert plain.keep(0.45)[0].tolist() == [True, False, True, False, False]
+    assert rounded.keep(0.45)[0].tolist() == [True, False, True, True, True]
+    assert rounded.widths(0.45) == [4]
+    assert rounded.keep(0.0)[0].all(), "no more than there are"
 
 
 def test_of_equal_scores_the_first_units_stay() -> None:
@@ -56,9 +58,10 @@ def test_of_equal_scores_the_first_units_stay() -> None:
 def test_ranks_let_every_layer_lose_the_same_share_whatever_its_outliers() -> None:
     layers = [torch.tensor([100.0, 1, 2, 3]), torch.tensor([0.4, 0.3, 0.2, 0.1]), torch.tensor([5.0, 5, 0, 0])]
     ranked = [ranks(layer.double()) for layer in layers]
-    assert ranked[0].tolist() == [0.75, 0.0, 0.25, 0.5]
-    assert ranked[2].tolist() == [0.75, 0.5, 0.0, 0.0], "useless units have no rank"
-    assert [keep.sum().item() for keep in keep_units(ranked[:2], epsilon=0.25)] == [2, 2]
+    assert ranked[0].tolist() == [1.0, 0.25, 0.5, 0.75]
+    assert ranked[2].tolist() == [1.0, 0.75, 0.0, 0.0], "useless units have no rank"
+    assert [keep.sum().item() for keep in keep_units(ranked[:2], epsilon=0.25)] == [3, 3]
+    assert [keep.sum().item() for keep in keep_units(ranked, epsilon=0)] == [4, 4, 2]
 
 
 @pytest.mark.parametrize("units", ["random", "outgoing_norm", "mean_activation"])
@@ -69,12 +72,20 @@ def test_controls_keep_equal_widths(units: str) -> None:
 
     def chosen() -> list[torch.Tensor]:
         generator = torch.Generator().manual_seed(1)
-        return controls(units, keep, outgoing=outgoing, mean=mean, generator=generator)  # type: ignore[arg-type]
+        return controls(
+            units,  # type: ignore[arg-type]
+            keep,
+            outgoing=outgoing,
+            mean=mean,
+            excluded=[torch.tensor([False, False, False, True]), torch.zeros(3, dtype=torch.bool)],
+            generator=generator,
+        )
 
     assert [int(one.sum()) for one in chosen()] == [2, 1]
     assert all(torch.equal(one, other) for one, other in zip(chosen(), chosen(), strict=True))
+    assert not chosen()[0][3], "nothing reads it any more"
     if units == "outgoing_norm":
-        assert chosen()[0].tolist() == [False, False, True, True]
+        assert chosen()[0].tolist() == [False, True, True, False]
     if units == "mean_activation":
         assert chosen()[1].tolist() == [True, False, False]
 

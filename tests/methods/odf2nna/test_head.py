@@ -63,5 +63,8 @@ def test_statistics_are_those_of_all_activations_at_once() -> None:
     spans = head_statistics(network, head, task, statistic="range", balanced=False).variability[1]
     assert torch.equal(spans, hidden.max(dim=0).values - hidden.min(dim=0).values)
     balanced = head_statistics(network, head, task, statistic="std", balanced=True)
-    by_class = torch.stack([hidden[targets == label].mean(dim=0) for label in range(3)])
-    assert torch.allclose(balanced.mean[1], by_class.mean(dim=0))
+    parts = [hidden[targets == label] for label in range(3)]
+    alike = torch.stack([part.mean(dim=0) for part in parts]).mean(dim=0)
+    spread = torch.stack([(part - alike).square().mean(dim=0) for part in parts]).mean(dim=0).sqrt()
+    assert torch.allclose(balanced.variability[1], spread)
+    assert torch.allclose(balanced.mean[1], hidden.mean(dim=0)), "folding wants the mean over all rows"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 from methods.contract import Outcome, Prerequisite, SilentMonitor, UnsupportedTask
@@ -70,7 +71,7 @@ def test_starting_from_the_study_s_dense_network_spends_the_retraining_alone(win
 
 def test_from_scratch_with_the_full_budget(wine: PreparedTask) -> None:
     outcome = _fit(wine, start="dense", keep_share=0.3, transfer="none", scratch_epochs="full")
-    assert outcome.epochs == 12
+    assert outcome.epochs == 12 + 2, "as many as the weights of a refined network have seen"
 
 
 @pytest.mark.parametrize("units", ["random", "outgoing_norm", "mean_activation"])
@@ -97,6 +98,45 @@ def test_retraining_resumes_with_the_same_original(wine: PreparedTask) -> None:
     pairs = zip(straight.variants, resumed.variants, strict=True)
     assert all(same_weights(one.network, other.network) for one, other in pairs)
     assert resumed.facts == straight.facts
+
+
+def test_the_smaller_networks_of_a_resumed_run_are_those_of_one_never_stopped() -> None:
+    task = a_task("digits", "small_cnn", epochs=6, fraction=0.2, validation_share=0.2)
+    straight = _fit(task, Recorder(), keep_share=0.5, stages=True)
+    lost = Recorder(break_at=6)
+    with pytest.raises(Lost):
+        _fit(task, lost, keep_share=0.5, stages=True)
+    resumed = _fit(task, Recorder(stored=lost.stored), keep_share=0.5, stages=True)
+    for one, other in zip(straight.variants, resumed.variants, strict=True):
+        assert same_weights(one.network, other.network), one.label
+    assert straight.facts == resumed.facts
+
+
+@pytest.mark.parametrize("preset", ["literal", "recommended", "ranked"])
+@pytest.mark.parametrize("size", [{"keep_share": 1.0}, {"epsilon": 0.0}], ids=["share", "epsilon"])
+def test_nothing_but_constant_units_goes_when_everything_may_stay(
+    wine: PreparedTask, preset: str, size: dict[str, float]
+) -> None:
+    outcome = _fit(wine, preset=preset, **size)
+    for layer in outcome.facts["layers"]:
+        assert layer["kept"] == [sum(value > 1e-12 for value in layer["usefulness"])]
+
+
+def test_rounded_widths_keep_to_the_share(wine: PreparedTask) -> None:
+    (variant,) = _fit(wine, keep_share=0.5, round_to=8).variants
+    assert all(width % 8 == 0 for width in variant.settings["widths"])
+    assert variant.settings["keep_share"] <= 0.5
+
+
+def test_a_merged_layer_is_gone_from_what_the_variant_says(wine: PreparedTask) -> None:
+    method = Odf2nna(Odf2nnaConfig(start="dense", keep_share=0.9, merge_always_active=True))
+    dense = wine.network()
+    with torch.no_grad():
+        dense.nodes["hidden2"].bias.fill_(100.0)  # type: ignore[union-attr, operator]
+    (variant,) = method.fit(wine, {"dense": dense}, SilentMonitor()).variants
+    assert len(variant.settings["widths"]) == 1
+    count, total = (sum(p.numel() for p in network.parameters()) for network in (variant.network, dense))
+    assert variant.settings["keep_share"] == pytest.approx(count / total)
 
 
 def test_other_options_deliver_networks_that_work(wine: PreparedTask) -> None:
@@ -126,6 +166,7 @@ def test_a_budget_without_room_is_refused(wine: PreparedTask) -> None:
         ({"epsilon": 0.3, "keep_share": 0.2}, "epsilon and keep_share both say how much to cut"),
         ({"epsilon": -0.1}, "greater than or equal to 0"),
         ({"keep_share": 0.0}, "greater than 0"),
+        ({"retrain_share": 0.0}, "greater than 0"),
         ({"epsilons": (0.3, 0.1)}, "must ascend"),
         ({"scratch_epochs": "full"}, "needs transfer 'none' and start 'dense'"),
         ({"balance_classes": True, "statistic": "range"}, "needs statistic 'std'"),

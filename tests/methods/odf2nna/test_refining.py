@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from methods.contract import SilentMonitor
+from methods.contract import SilentMonitor, Split
 from methods.dense import Dense
 from methods.networks.dense_head import find_head
 from methods.networks.graph import Network
@@ -65,7 +66,29 @@ def test_a_share_out_of_reach_and_an_emptied_layer_are_told() -> None:
     notes.clear()
     found, _, _ = _refined("wine", "mlp", notes, epsilon=1e6, preset="literal")
     assert found.chosen[0].widths == [1, 1]
-    assert any("would empty hidden1_relu; its most useful unit, number" in note for note in notes)
+    assert any("would empty hidden1_relu; unit" in note for note in notes)
+
+
+def test_one_candidate_is_the_most_accurate_cut() -> None:
+    found, _, _ = _refined("wine", "mlp", [], candidates=1)
+    assert found.chosen[0].score == max(cut.score for cut in found.screened)
+
+
+def test_an_uneven_cut_is_told_whatever_the_preset() -> None:
+    trained, task = _trained("wine", "mlp", widths=[40, 40])
+    with torch.no_grad():
+        trained.nodes["classifier"].weight[:, 0] *= 1e4  # type: ignore[index, operator, union-attr]
+    notes: list[str] = []
+    refine(trained, task, Odf2nnaConfig(preset="recommended", epsilon=0.1), note=notes.append)
+    assert any("one epsilon does not fit both; use preset 'ranked'" in note for note in notes)
+
+
+def test_constant_targets_of_validation_score_0_as_the_ruler_says() -> None:
+    trained, task = _trained("diabetes", "mlp", widths=[24, 16])
+    scaled = in_standard_units(task)
+    constant = Split(task.validation.inputs, torch.full_like(task.validation.targets, 0.25))
+    found = refine(trained, replace(scaled, validation=constant), Odf2nnaConfig(), note=lambda _: None)  # type: ignore[type-var]
+    assert {cut.score for cut in found.screened} == {0.0}
 
 
 def test_the_original_is_left_alone() -> None:

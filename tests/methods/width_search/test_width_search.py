@@ -75,6 +75,25 @@ def test_the_search_spends_its_share_of_passes_and_of_compute() -> None:
     assert 0.15 * total < kept <= 0.25 * total
 
 
+@pytest.mark.parametrize("keep_share", [0.05, 0.3, 0.7])
+def test_the_whole_costs_no_more_than_one_dense_training(keep_share: float) -> None:
+    task = a_task("iris", "mlp", widths=[24, 24], epochs=30)
+    outcome = _fit(task, SilentMonitor(), keep_share=keep_share)
+    facts = outcome.facts
+    passes = facts["generations"] * facts["epochs_per_candidate"]
+    assert facts["compute"] <= 30
+    assert facts["compute"] == pytest.approx(outcome.variants[0].settings["keep_share"] * (8 * passes + 30 - passes))
+
+
+def test_with_one_hidden_layer_nothing_is_searched() -> None:
+    task = a_task("iris", "mlp", widths=[24], epochs=6)
+    monitor = Recorder()
+    outcome = _fit(task, monitor, keep_share=0.5)
+    assert outcome.facts["generations"] == 0
+    assert any("nothing was searched" in note for note in monitor.notes)
+    assert outcome.variants[0].settings["keep_share"] <= 0.5
+
+
 @pytest.mark.parametrize("break_at", [2, 5, 12])
 def test_resuming_within_the_search_or_after_it(break_at: int) -> None:
     task = a_task("wine", "mlp", widths=[24, 24], epochs=16)

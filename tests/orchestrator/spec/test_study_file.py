@@ -325,3 +325,16 @@ def test_whatever_stands_at_a_place_is_read_or_refused_in_words(data: st.DataObj
     except StudyInvalid as error:
         faults = error.faults
     assert all(fault.line >= 1 and fault.message for fault in faults)
+
+
+def test_all_leaves_out_what_a_set_field_excludes() -> None:
+    entry = parsed(GOOD.replace("  dense: {search: none}", "  odf2nna: {set: {epsilon: 0.3}}")).methods[0]
+    assert "keep_share" not in entry.space
+    assert "preset" in entry.space
+
+
+def test_fields_that_exclude_each_other_are_a_fault_of_the_entry() -> None:
+    searched = "  odf2nna: {search: {keep_share: all, epsilon: all}}"
+    (fault,) = faults_of(GOOD.replace("  dense: {search: none}", searched))
+    assert (fault.line, fault.place) == (6, "methods.odf2nna")
+    assert "epsilon and keep_share both say how much to cut" in fault.message
