@@ -46,17 +46,20 @@ def read_entry(label: str, value: Any) -> tuple[MethodEntry | None, list[Problem
 
 def _refused_whole(config: type[MethodConfig], fixed: Mapping[str, Any], space: SearchSpace) -> list[Problem]:
     """Why the method takes neither the low nor the high ends of all ranges together: fields that exclude each other."""
-    reasons = set()
-    for end in (0, -1):
-        values = {
-            name: mark.options[end] if isinstance(mark, Choice) else (mark.low, mark.high)[end]
-            for name, mark in space.items()
-        }
-        try:
-            config(**{**fixed, **values})
-        except ValidationError as error:
-            reasons.add(problems(error, config)[0][1])
-    return [((), reason) for reason in sorted(reasons)] if len(reasons) == 1 and space else []
+    reasons = [_refusal(config, {**fixed, **{name: _end(mark, at) for name, mark in space.items()}}) for at in (0, -1)]
+    return [((), reasons[0])] if reasons[0] is not None and None not in reasons else []
+
+
+def _refusal(config: type[MethodConfig], values: Mapping[str, Any]) -> str | None:
+    try:
+        config(**values)
+    except ValidationError as error:
+        return error.errors()[0]["msg"].removeprefix("Value error, ")
+    return None
+
+
+def _end(mark: Range | Choice, at: int) -> Any:
+    return mark.options[at] if isinstance(mark, Choice) else (mark.low, mark.high)[at]
 
 
 def _unknown_key(key: str) -> str:
