@@ -102,11 +102,16 @@ def test_a_study_outlives_its_workers(tmp_path: Path) -> None:
     process = _pare(tmp_path, "run", str(_write_study(tmp_path)))
     for finished in (1, 3):
 
-        def is_time(wanted: int = finished) -> bool:
-            return len(_finished(tmp_path)) >= wanted and bool(_busy_workers(process))
+        def kill_one(wanted: int = finished) -> bool:
+            # Found and killed in one go: a moment later the worker may be between two runs.
+            busy = _busy_workers(process) if len(_finished(tmp_path)) >= wanted else []
+            for worker in busy[:1]:
+                with suppress(psutil.Error):
+                    worker.send_signal(signal.SIGKILL)
+                    return True
+            return False
 
-        _wait_until(is_time, process)
-        _busy_workers(process)[0].send_signal(signal.SIGKILL)
+        _wait_until(kill_one, process)
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
     store = Store.open(str(tmp_path / "store"))
