@@ -82,10 +82,18 @@ class RawColumn:
             )
         return found
 
-    def texts(self) -> pa.Array:
-        """The values as text, null where they are missing; truths are `true` and `false`."""
+    def texts(self, *, truths: bool) -> pa.Array:
+        """The values as text, null where they are missing.
+
+        Args:
+            truths: Write them in lower case, `true` and `false`; what the training pool holds says so for all tables.
+        """
         plain = pc.cast(_undecoded(self.values), pa.string())
-        return pc.utf8_lower(plain) if self.type == "truth" else plain
+        return pc.utf8_lower(plain) if truths else plain
+
+    def whole_numbers(self) -> pa.Array:
+        """The values of a column of type `whole` as int64, every digit kept; null where they are missing."""
+        return pc.cast(_undecoded(self.values), pa.int64())
 
     def _declared_type(self) -> ColumnType:
         kind = self.values.type
@@ -105,10 +113,9 @@ class RawColumn:
     def _found_type(self) -> ColumnType:
         if self.values.null_count == len(self.values):
             return "real"
-        if _parses(self.values, pa.int64()):
-            return "whole"
+        # Codes such as 0x1F are whole numbers to the reader, and no numbers to anybody else.
         if _parses(self.values, pa.float64()):
-            return "real"
+            return "whole" if _parses(self.values, pa.int64()) else "real"
         known = pc.is_in(self.values, value_set=pa.array(_TRUTHS))
         return "truth" if pc.all(pc.or_(known, pc.is_null(self.values))).as_py() else "text"
 

@@ -30,6 +30,8 @@ from methods.task_spec import DataSpec
 
 MOST_WHOLE_CLASSES = 20
 """A target of whole numbers with more distinct values than this is a regression unless `kind` says otherwise."""
+_EXACT = 2.0**53
+"""Whole numbers beyond this are not told apart as real ones."""
 _MOST_CATEGORIES = 1_000
 """Each is a feature. A column with more is an identifier or free text, which one-hot features cannot serve."""
 _MOST_CLASSES = 10_000
@@ -128,8 +130,10 @@ def _inputs(
             columns.append(Column(name, None))
             for table, values_NF in zip(tables, inputs, strict=True):
                 values_NF[:, place] = table[name].numbers()
+            _refuse_lost_digits(pool[name], inputs[0][:, place])
             continue
-        texts = [table[name].texts() for table in tables]
+        truths = pool[name].type == "truth"
+        texts = [table[name].texts(truths=truths) for table in tables]
         _refuse_many_categories(pool[name], texts[0])
         categories = sorted({text for found in texts for text in pc.unique(found).to_pylist()} - {None})
         columns.append(Column(name, tuple(categories)))
@@ -141,6 +145,17 @@ def _inputs(
 
 def _num_rows(table: _Table) -> int:
     return len(next(iter(table.values())).values)
+
+
+def _refuse_lost_digits(column: RawColumn, kept_N: Array) -> None:
+    """A column whose values differ, but not in float32, would be taken for a constant."""
+    there = kept_N[~np.isnan(kept_N)]
+    exact = column.numbers()
+    if len(np.unique(there)) < 2 <= len(np.unique(exact[~np.isnan(exact)])):
+        raise DataError(
+            f"{column.place} differs by less than float32 can tell around {there[0]:g}; subtract an offset, or leave "
+            "it out with `drop`."
+        )
 
 
 def _refuse_many_categories(column: RawColumn, texts: pa.Array) -> None:
@@ -164,7 +179,7 @@ def _kind_of(target: RawColumn) -> Kind:
 def _class_names(target: RawColumn) -> tuple[str, ...]:
     """Every class of the training pool: numbers by value, texts by alphabet."""
     _refuse_missing(target)
-    names = set(_class_texts(target).to_pylist())
+    names = set(_class_texts(target, truths=target.type == "truth").to_pylist())
     if len(names) < 2:
         raise DataError(f"{target.place} is '{next(iter(names))}' in every row; a target needs two classes at least.")
     if len(names) > _MOST_CLASSES:
@@ -175,10 +190,18 @@ def _class_names(target: RawColumn) -> tuple[str, ...]:
     return tuple(sorted(names, key=(lambda name: (int(name), name)) if target.type in ("whole", "real") else None))
 
 
-def _class_texts(target: RawColumn) -> pa.Array:
+def _class_texts(target: RawColumn, *, truths: bool) -> pa.Array:
     if target.type not in ("whole", "real"):
-        return target.texts()
+        return target.texts(truths=truths)
+    if target.type == "whole":
+        return pc.cast(target.whole_numbers(), pa.string())
     numbers = target.numbers()
+    large = np.flatnonzero(np.abs(numbers) > _EXACT)
+    if len(large):
+        raise DataError(
+            f"{target.place}: row {large[0] + 1} holds {numbers[large[0]]:g}, too large for a class written as a real "
+            "number; write classes as whole numbers or texts."
+        )
     broken = np.flatnonzero(numbers != np.rint(numbers))
     if len(broken):
         raise DataError(
@@ -190,7 +213,7 @@ def _class_texts(target: RawColumn) -> pa.Array:
 
 def _labels(target: RawColumn, class_names: Sequence[str]) -> NDArray[np.int64]:
     _refuse_missing(target)
-    texts = _class_texts(target)
+    texts = _class_texts(target, truths=set(class_names) <= {"false", "true"})
     labels = pc.index_in(texts, value_set=pa.array(class_names, pa.string()))
     if labels.null_count:
         row = labels.is_null().index(True).as_py()
@@ -203,7 +226,12 @@ def _labels(target: RawColumn, class_names: Sequence[str]) -> NDArray[np.int64]:
 
 def _quantities(target: RawColumn) -> NDArray[np.float32]:
     _refuse_missing(target)
-    return target.numbers().astype(np.float32)
+    values = target.numbers()
+    # Spellings such as NAN are no missing values to the reader of texts, and no numbers either.
+    broken = np.flatnonzero(np.isnan(values))
+    if len(broken):
+        raise DataError(f"{target.place}: row {broken[0] + 1} is not a number; remove rows whose target is unknown.")
+    return values.astype(np.float32)
 
 
 def _refuse_constant(target: RawColumn, values: Array) -> None:

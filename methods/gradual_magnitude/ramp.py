@@ -29,9 +29,11 @@ def pruning_steps(
     """
     end = min(round(end_share * steps), steps - 1)
     begin = min(round(begin_share * steps), end)
-    return {
+    planned = {
         begin + round(number / updates * (end - begin)): cubic_sparsity(
             number / updates, initial=0.0, final=pruning_rate
         )
         for number in range(1, updates + 1)
     }
+    # Updates of a ramp with few steps may be rounded down to its beginning.
+    return {step: sparsity for step, sparsity in planned.items() if step > begin or begin == end}

@@ -105,8 +105,12 @@ def train_masked(
             update(live)
         live.finish_step()
 
-    empty_before = emptied_layers(network, live.masks)
-    _note_empty(monitor, method, empty_before)
+    if stored is None:
+        empty_before = emptied_layers(network, live.masks)
+        _note_empty(monitor, method, empty_before)
+    else:
+        # Said already, and kept with the notes of the checkpoint.
+        empty_before = list(stored["empty"])
     follow_schedule(
         learner,
         task,
@@ -116,7 +120,7 @@ def train_masked(
         phase=phase,
         after_backward=after_backward,
         delivered=delivered,
-        carry=lambda: {"masks": live.masks, "step": live.step},
+        carry=lambda: {"masks": live.masks, "step": live.step, "empty": empty_before},
     )
     if update is not None:
         _note_empty(monitor, method, [name for name in emptied_layers(network, live.masks) if name not in empty_before])

@@ -71,7 +71,7 @@ def describe(
         "settings": variant.settings,
         "task": {"name": run.task_name, "data": run.task.data.source, "data_fingerprint": run.data_fingerprint},
         "method": {"name": run.method, "version": run.version, "config": run.config, "seed": run.seed},
-        "input": _input(kind, deployed),
+        "input": _input(kind, deployed, result.preprocessing or {}),
         "output": {
             "meaning": "logits, one per class: the largest is the answer" if is_classification else "the value",
             "num_outputs": num_outputs,
@@ -106,9 +106,14 @@ def measure_latency(network: Network) -> Json:
     return measured
 
 
-def _input(kind: Format, deployed: Deployed) -> Json:
+def _input(kind: Format, deployed: Deployed, preprocessing: Mapping[str, Json]) -> Json:
     shape = deployed.network.architecture.input_shape
-    raw = "pixels on the 0-1 scale (bytes divided by 255)" if len(shape) == 3 else "features in the data set's units"
+    if "table" in preprocessing:
+        raw = "features made of the table's columns as preprocessing.table says, in its order"
+    elif len(shape) == 3:
+        raw = "pixels on the 0-1 scale (bytes divided by 255)"
+    else:
+        raw = "features in the data set's units"
     if kind.takes_raw_inputs(deployed):
         scale = raw
     elif deployed.normalization is not None:

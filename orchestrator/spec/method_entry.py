@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import product
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -17,6 +18,8 @@ from orchestrator.spec.validation import Problem, brief, problems
 from orchestrator.spec.yaml_document import Path
 
 _KEYS = ("method", "search", "set")
+_MOST_CROSSED = 6
+"""Fields searched together of which every combination of ends is tried."""
 
 
 def read_entry(label: str, value: Any) -> tuple[MethodEntry | None, list[Problem]]:
@@ -45,8 +48,10 @@ def read_entry(label: str, value: Any) -> tuple[MethodEntry | None, list[Problem
 
 
 def _refused_whole(config: type[MethodConfig], fixed: Mapping[str, Any], space: SearchSpace) -> list[Problem]:
-    """Why the method takes neither the low nor the high ends of all ranges together: fields that exclude each other."""
-    reasons = [_refusal(config, {**fixed, **{name: _end(mark, at) for name, mark in space.items()}}) for at in (0, -1)]
+    """Why the method takes no corner of the space searched: fields that exclude each other, or never agree."""
+    few = len(space) <= _MOST_CROSSED
+    corners = product((0, -1), repeat=len(space)) if few else [(at,) * len(space) for at in (0, -1)]
+    reasons = [_refusal(config, {**fixed, **_corner(space, ends)}) for ends in corners]
     return [((), reasons[0])] if reasons[0] is not None and None not in reasons else []
 
 
@@ -58,8 +63,12 @@ def _refusal(config: type[MethodConfig], values: Mapping[str, Any]) -> str | Non
     return None
 
 
-def _end(mark: Range | Choice, at: int) -> Any:
-    return mark.options[at] if isinstance(mark, Choice) else (mark.low, mark.high)[at]
+def _corner(space: SearchSpace, ends: Iterable[int]) -> dict[str, Any]:
+    """Each field at its first (0) or last (-1) value."""
+    return {
+        name: mark.options[at] if isinstance(mark, Choice) else (mark.low, mark.high)[at]
+        for (name, mark), at in zip(space.items(), ends, strict=True)
+    }
 
 
 def _unknown_key(key: str) -> str:
@@ -75,10 +84,11 @@ def _fixed(config: type[MethodConfig], value: Any) -> tuple[dict[str, Any], list
     try:
         checked = config.model_validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        # A field that is missing here may be one that the search fills; the caller sees to that.
-        missing = {detail["loc"] for detail in error.errors() if detail["type"] == "missing"}
+        # A field that is missing here may be one that the search fills, and so may one that does not go with another;
+        # the caller sees to both.
+        later = {detail["loc"] for detail in error.errors() if detail["type"] == "missing" or not detail["loc"]}
         found = problems(error, config)
-        return dict(value), [(("set", *path), message) for path, message in found if path not in missing]
+        return dict(value), [(("set", *path), message) for path, message in found if path not in later]
     return checked.model_dump(mode="json", include=set(value)), []
 
 

@@ -277,3 +277,46 @@ def test_a_test_file_that_lacks_a_column_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"test\.csv has no column 'deck', which `the training file` names"):
         load(tmp_path / "set", "survived")
     assert load(tmp_path / "set", "survived", drop=("deck",)).num_outputs == 2
+
+
+@pytest.mark.parametrize(
+    ("pool", "test", "categories"),
+    [
+        (["True", "False", "Unknown"], ["True", "False", "True"], ("False", "True", "Unknown")),
+        (["True", "false", "TRUE"], ["True", "False", "TRUE"], ("false", "true")),
+    ],
+    ids=["texts", "truths"],
+)
+def test_the_training_file_says_whether_true_and_false_are_texts(
+    pool: list[str], test: list[str], categories: tuple[str, ...], tmp_path: Path
+) -> None:
+    for name, words in (("train.csv", pool), ("test.csv", test)):
+        write_table(tmp_path / name, {"word": words * 10, "y": [0, 1, 0] * 10})
+    dataset = load(tmp_path, "y")
+    assert dataset.columns == (Column("word", categories),)
+    inputs, _ = whole(dataset)
+    assert not np.isnan(inputs).any()
+
+
+def test_a_target_spelt_as_no_number_is_refused(tmp_path: Path) -> None:
+    table: Columns = {"x": list(range(60)), "y": [str(0.5 + i) for i in range(59)] + ["NAN"]}
+    with pytest.raises(DataError, match="row 60 is not a number"):
+        load(write_table(tmp_path / "t.csv", table), "y")
+
+
+def test_a_column_that_float32_takes_for_a_constant_is_refused(tmp_path: Path) -> None:
+    table: Columns = {"time": [1_700_000_000 + i % 20 for i in range(60)], "y": [i % 2 for i in range(60)]}
+    with pytest.raises(DataError, match=r"column 'time' differs by less than float32 can tell .* subtract an offset"):
+        load(write_table(tmp_path / "t.csv", table), "y")
+
+
+def test_large_whole_classes_keep_every_digit(tmp_path: Path) -> None:
+    labels = [2**53, 2**53 + 1, 2**53 + 2]
+    dataset = load(write_table(tmp_path / "t.csv", {"x": list(range(60)), "y": labels * 20}), "y")
+    assert dataset.class_names == tuple(map(str, labels))
+
+
+def test_codes_in_hexadecimal_are_texts(tmp_path: Path) -> None:
+    table: Columns = {"code": ["0x0", "0x1", "0x2"] * 20, "y": [0, 1] * 30}
+    dataset = load(write_table(tmp_path / "t.csv", table), "y")
+    assert dataset.columns == (Column("code", ("0x0", "0x1", "0x2")),)

@@ -34,3 +34,9 @@ def test_the_ramp_of_the_control_in_the_rigl_paper_takes_about_a_thousand_steps_
     distances = {after - before for before, after in zip(sparsities, list(sparsities)[1:], strict=False)}
     assert len(sparsities) == 55
     assert distances <= {976, 977}
+
+
+def test_nothing_is_pruned_where_a_short_ramp_begins() -> None:
+    planned = pruning_steps(10, begin_share=0.2, end_share=0.5, updates=55, pruning_rate=0.9)
+    assert sorted(planned) == [3, 4, 5]
+    assert planned[5] == pytest.approx(0.9)

@@ -11,7 +11,7 @@ from methods.snip.config import SnipConfig
 from methods.snip.method import Snip
 from methods.tasks import PreparedTask
 from methods.training.masks import kept_share, prunable_weights
-from tests.methods.small_tasks import Recorder, a_task, same_weights
+from tests.methods.small_tasks import Lost, Recorder, a_task, same_weights
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +57,15 @@ def test_what_was_chosen_is_what_is_trained(digits: PreparedTask) -> None:
     network = method.fit(digits, {}, Recorder()).variants[0].network
     for weight, mask in zip(prunable_weights(network), chosen, strict=True):
         assert torch.equal(weight != 0, mask)
+
+
+def test_an_emptied_layer_is_told_once_though_the_run_was_resumed() -> None:
+    task = a_task("digits", "mlp", widths=[64, 64], epochs=4, fraction=0.3)
+    method = Snip(SnipConfig(pruning_rate=0.9995))
+    lost = Recorder(break_at=2)
+    with pytest.raises(Lost):
+        method.fit(task, {}, lost)
+    assert sum("no weight is left" in note for note in lost.notes) == 1
+    resumed = Recorder(stored=lost.stored)
+    method.fit(task, {}, resumed)
+    assert not any("no weight is left" in note for note in resumed.notes), "the checkpoint's notes have it"

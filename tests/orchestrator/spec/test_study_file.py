@@ -338,3 +338,11 @@ def test_fields_that_exclude_each_other_are_a_fault_of_the_entry() -> None:
     (fault,) = faults_of(GOOD.replace("  dense: {search: none}", searched))
     assert (fault.line, fault.place) == (6, "methods.odf2nna")
     assert "epsilon and keep_share both say how much to cut" in fault.message
+
+
+def test_a_set_field_may_need_what_is_searched() -> None:
+    entry = "  gradual_magnitude: {set: {begin_share: 0.6}, search: {end_share: [0.7, 0.9]}}"
+    assert parsed(GOOD.replace("  dense: {search: none}", entry)).methods[0].fixed["begin_share"] == 0.6
+    never = entry.replace("[0.7, 0.9]", "[0.5, 0.6]")
+    (fault,) = faults_of(GOOD.replace("  dense: {search: none}", never))
+    assert "is not below" in fault.message
