@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from methods.networks.graph import Network
     from methods.tasks import TaskData
 
+_CHECKPOINT_FORMAT = 2
+"""Raised when a method keeps something else in its checkpoints than before: none shall take up what it cannot read."""
+
 
 def execute(work: Work, data: TaskData, settings: WorkerSettings, judge: Judge) -> Completion:
     """Do one piece of work and say how it ended.
@@ -274,7 +277,12 @@ class StoreMonitor:
     def checkpoint(self, state: Mapping[str, Any]) -> None:
         now = time.monotonic()
         if now - self._last_checkpoint >= self._checkpoint_seconds:
-            whole = {"method": dict(state), "curves": self.curves, "notes": self.notes}
+            whole = {
+                "format": _CHECKPOINT_FORMAT,
+                "method": dict(state),
+                "curves": self.curves,
+                "notes": self.notes,
+            }
             self._store.put_checkpoint(self._key, pack(whole))
             self._last_checkpoint = now
 
@@ -294,6 +302,9 @@ class StoreMonitor:
             whole = unpack(stored)
         except CheckpointError as error:
             self.note(f"the checkpoint of an earlier attempt cannot be read ({error}), so this one began anew")
+            return None
+        if whole.get("format") != _CHECKPOINT_FORMAT:
+            self.note("the checkpoint of an earlier attempt is of another version of paredown, so this one began anew")
             return None
         self.curves = list(whole["curves"])
         self.notes = list(whole["notes"])

@@ -17,6 +17,7 @@ from methods.data.load import load_dataset
 from methods.figures import Figure, Line, LineChart
 from methods.measure import SparseExecution
 from methods.tasks import TaskData, prepare
+from methods.training.checkpoints import pack
 from methods.training.config import TrainingConfig
 from orchestrator.errors import StoreProblem
 from orchestrator.execution import StoreMonitor, execute
@@ -170,6 +171,16 @@ def test_a_checkpoint_that_cannot_be_read_costs_a_fresh_start_and_a_note(bench: 
     result = bench(run).result
     assert result is not None
     assert "began anew" in result.notes[0]
+
+
+def test_a_checkpoint_of_an_earlier_version_costs_a_fresh_start_and_a_note(bench: _Bench, data: TaskData) -> None:
+    run = _run(data, "magnitude")
+    # As it was written before masks were counted by step: magnitude would miss a key in it.
+    state = {"phase": "finetune", "learner": {}, "carry": {"masks": []}}
+    bench.store.put_checkpoint(run.key, pack({"method": state, "curves": [], "notes": []}))
+    result = bench(run).result
+    assert result is not None
+    assert "of another version" in result.notes[0]
 
 
 def test_a_run_stopped_early_drops_its_checkpoint_and_says_how_far_it_was(bench: _Bench, data: TaskData) -> None:
