@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from methods.config import MethodConfig
+    from methods.modules.library import ModuleLibrary
     from methods.networks.architecture import Architecture
     from methods.networks.graph import Network
 
@@ -208,6 +209,9 @@ class Outcome:
     """Anything a reader of the run wants to know, e.g. `{"regularised_epochs": 66}`."""
     figures: tuple[Figure, ...] = ()
     """What is better seen than read: charts as data, drawn by whoever shows the run."""
+    library: ModuleLibrary | None = None
+    """Of a modular method: its class modules. Modules and compositions are cut from it on demand, so they need not be
+    among the variants; what they are worth is measured by whoever runs the method."""
 
 
 class Method(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from methods.config import Choice, Range
 from methods.training.config import TrainingConfig
@@ -59,6 +59,15 @@ class HyperSparseConfig(TrainingConfig):
     def _sgd_alone(cls, value: str) -> str:
         if value != "sgd":
             raise ValueError("the ramp's pull per epoch is reckoned in steps of SGD; leave the optimizer at sgd")
+        return value
+
+    @field_validator("schedule", "nesterov")
+    @classmethod
+    def _own_schedule(cls, value: str | bool, info: ValidationInfo) -> str | bool:
+        if value != cls.model_fields[str(info.field_name)].default:
+            raise ValueError(
+                f"ART has a schedule of its own, whose pull is reckoned in plain steps; leave {info.field_name} out"
+            )
         return value
 
     @model_validator(mode="after")

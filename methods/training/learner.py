@@ -23,6 +23,7 @@ class Learner(Generic[_AnyNetwork]):
     Args:
         network: Trained in place. The weights of an image network are laid out channels-last.
         momentum: Of SGD; beta1 of Adam (Kingma and Ba, ICLR 2015), whose other constants are the paper's.
+        nesterov: Step along the gradient plus the renewed momentum, of SGD.
         weight_decay: Added to the gradients times the weights, in either optimizer.
         seed: Seeds order and augmentation, together with `first_epoch`, so that the phases of a run differ.
         first_epoch: Epochs of earlier phases of the run.
@@ -38,6 +39,7 @@ class Learner(Generic[_AnyNetwork]):
         weight_decay: float,
         seed: int,
         optimizer: Optimizer = "sgd",
+        nesterov: bool = False,
         first_epoch: int = 0,
         keep_gradients: bool = False,
     ) -> None:
@@ -53,6 +55,7 @@ class Learner(Generic[_AnyNetwork]):
         self.epoch = first_epoch
         self.keep_gradients = keep_gradients
         self._momentum_share = momentum
+        self._nesterov = nesterov
         self._weight_decay = weight_decay
 
     def forget_gradients(self) -> None:
@@ -80,7 +83,8 @@ class Learner(Generic[_AnyNetwork]):
     def step(self, learning_rate: float) -> None:
         """Change the weights along their gradients; a parameter without gradient stays as it is.
 
-        SGD: v <- momentum * v + (g + weight_decay * w), w <- w - rate * v. Adam: with bias-corrected moments.
+        SGD: v <- momentum * v + (g + weight_decay * w), w <- w - rate * v; Nesterov's w <- w - rate * (g + weight_decay
+        * w + momentum * v). Adam: with bias-corrected moments.
         """
         ready = [index for index, parameter in enumerate(self.parameters) if parameter.grad is not None]
         if not ready:
@@ -117,7 +121,7 @@ class Learner(Generic[_AnyNetwork]):
             momentum=self._momentum_share,
             lr=learning_rate,
             dampening=0.0,
-            nesterov=False,
+            nesterov=self._nesterov,
             maximize=False,
             is_first_step=False,
         )

@@ -21,7 +21,7 @@ from methods.training.batches import plain_batches, train_batches
 from methods.training.config import TrainingConfig
 from methods.training.learner import Learner
 from methods.training.precision import autocast, task_precision
-from methods.training.schedules import step_schedule
+from methods.training.schedules import Schedule, cosine_schedule, step_schedule
 
 __all__ = [
     "EpochStats",
@@ -94,9 +94,10 @@ def train(
     clip: Callable[[_AnyNetwork], None] | None = None,
     reading: Reading | None = None,
     delivered: Callable[[_AnyNetwork], Network] | None = None,
+    size: Callable[[_AnyNetwork], float] | None = None,
     carry: Mapping[str, Any] | None = None,
 ) -> _AnyNetwork:
-    """Train by the plain step schedule; go on from the last checkpoint if it is of this phase.
+    """Train by the configured schedule; go on from the last checkpoint if it is of this phase.
 
     Resuming equals never having stopped, bit for bit. A checkpoint is `{"phase", "learner", "carry"}`.
 
@@ -106,6 +107,8 @@ def train(
         loss, after_backward, clip, reading: As in `train_epoch`.
         delivered: The network that the run would deliver now, made from the one in training, whose own accuracy then
             goes to the curves alone. Default: the network itself.
+        size: Where training decides it: the share of the dense network's weights that would be delivered now, asked for
+            at each report and kept as the curve `size`. Default: `phase.size`.
         carry: What the method needs beside the network to go on from a checkpoint, e.g. masks.
 
     Returns:
@@ -129,6 +132,7 @@ def train(
         clip=clip,
         reading=reading,
         delivered=delivered,
+        size=size,
         carry=lambda: carry or {},
     )
     return network
@@ -141,6 +145,7 @@ def start_learner(
     return Learner(
         network,
         optimizer=config.optimizer,
+        nesterov=config.nesterov,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         seed=task.seed,
@@ -161,6 +166,7 @@ def follow_schedule(
     clip: Callable[[_AnyNetwork], None] | None = None,
     reading: Reading | None = None,
     delivered: Callable[[_AnyNetwork], Network] | None = None,
+    size: Callable[[_AnyNetwork], float] | None = None,
     carry: Callable[[], Mapping[str, Any]] = dict,
 ) -> None:
     """What `train` does with a learner from `start_learner`.
@@ -168,14 +174,14 @@ def follow_schedule(
     Args:
         learner: Fresh; takes up the last checkpoint if that is of this phase.
         carry: Called for each checkpoint, so that what it returns may change in the course of training.
-        config, epochs, monitor, phase, loss, after_backward, clip, reading, delivered: As in `train`.
+        config, epochs, monitor, phase, loss, after_backward, clip, reading, delivered, size: As in `train`.
 
     Raises:
         StoppedEarly: From the monitor.
         TrainingDiverged: See `train_epoch`.
     """
     network = learner.network
-    rate = step_schedule(epochs, learning_rate=config.learning_rate, milestones=config.milestones, decay=config.decay)
+    rate = _schedule(config, epochs)
     stored = monitor.resume()
     if stored is not None and stored["phase"] == phase.name:
         learner.load_state_dict(stored["learner"])
@@ -201,9 +207,12 @@ def follow_schedule(
         accuracy = values["val_accuracy"] = evaluate(network, task.validation, task, reading=reading)
         if delivered is not None:
             accuracy = values["delivered_accuracy"] = evaluate(delivered(network), task.validation, task)
+        share = phase.size
+        if size is not None:
+            share = values["size"] = size(network)
         monitor.curve(epoch, **values)
         monitor.checkpoint({"phase": phase.name, "learner": learner.state_dict(), "carry": dict(carry())})
-        monitor.report(start + (end - start) * done / epochs, accuracy, phase.size)
+        monitor.report(start + (end - start) * done / epochs, accuracy, share)
 
 
 def train_epoch(
@@ -339,6 +348,12 @@ def default_loss(task: Task) -> Loss:
         return F.cross_entropy(logits_NK, targets_N, weight=weight_K, reduction="none").mean()
 
     return weighed
+
+
+def _schedule(config: TrainingConfig, epochs: int) -> Schedule:
+    if config.schedule == "cosine":
+        return cosine_schedule(epochs, learning_rate=config.learning_rate)
+    return step_schedule(epochs, learning_rate=config.learning_rate, milestones=config.milestones, decay=config.decay)
 
 
 def _read(outputs: Tensor, reading: Reading | None) -> Tensor:

@@ -79,7 +79,7 @@ def train_masked(
     update: Update | None = None,
     delivered: Callable[[Network], Network] | None = None,
 ) -> list[Tensor]:
-    """Train the weights that live, by the plain step schedule of `train`; resuming leaves no trace.
+    """Train the weights that live, by the schedule of `train`; resuming leaves no trace.
 
     Args:
         network: Trained in place; its other prunable weights become zero.

@@ -78,7 +78,7 @@ def test_a_scaled_ramp_pulls_as_hard_in_total(ramp_epochs: int, steps: int, step
     learning_rate=st.floats(0.01, 0.9),
     momentum=st.floats(0.5, 0.99),
     warmup=st.integers(20, 90),
-    epochs=st.integers(12, 400),
+    epochs=st.integers(24, 400),
     num_train=st.integers(100, 60_000),
     batch_size=st.integers(1, 1024),
 )

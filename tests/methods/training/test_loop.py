@@ -232,10 +232,15 @@ def test_a_state_is_a_copy(iris: PreparedTask) -> None:
     assert all(float(buffer.abs().max()) == 0 for buffer in state["momentum"])
 
 
-def test_adam_takes_the_steps_of_torch_s_own(iris: PreparedTask) -> None:
-    learner = _learner(iris, optimizer="adam")
+@pytest.mark.parametrize("optimizer", ["adam", "nesterov"])
+def test_other_optimizers_take_the_steps_of_torch_s_own(iris: PreparedTask, optimizer: str) -> None:
+    learner = _learner(iris, optimizer="adam") if optimizer == "adam" else _learner(iris, nesterov=True)
     plain = iris.network()
-    reference = torch.optim.Adam(plain.parameters(), lr=0.01, betas=(0.9, 0.999), weight_decay=1e-3)
+    reference: torch.optim.Optimizer
+    if optimizer == "adam":
+        reference = torch.optim.Adam(plain.parameters(), lr=0.01, betas=(0.9, 0.999), weight_decay=1e-3)
+    else:
+        reference = torch.optim.SGD(plain.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-3, nesterov=True)
     for seed in range(5):
         index = torch.randint(len(iris.train), (16,), generator=torch.Generator().manual_seed(seed))
         inputs, targets = _network_input(iris, iris.train)[index], iris.train.targets[index]

@@ -62,6 +62,21 @@ def test_every_epoch_has_a_curve_and_the_rate_steps_down(iris: PreparedTask) -> 
     assert all({"train_loss", "train_accuracy", "val_accuracy"} <= set(values) for values in monitor.curves.values())
 
 
+def test_the_rate_of_a_cosine_falls_every_epoch_from_its_full_height(iris: PreparedTask) -> None:
+    monitor = Recorder()
+    _train(iris, monitor, config=TrainingConfig(learning_rate=0.05, schedule="cosine"))
+    rates = [values["learning_rate"] for values in monitor.curves.values()]
+    assert rates == pytest.approx([0.05, 0.046651, 0.0375, 0.025, 0.0125, 0.003349], abs=1e-6)
+
+
+def test_a_size_that_training_decides_is_reported_and_kept_as_a_curve(iris: PreparedTask) -> None:
+    monitor = Recorder()
+    sizes = iter([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
+    _train(iris, monitor, size=lambda _: next(sizes))
+    assert [size for _, _, size in monitor.reports] == [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]
+    assert [values["size"] for values in monitor.curves.values()] == [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]
+
+
 def test_a_phase_counts_on_and_reports_its_part_of_the_run(iris: PreparedTask) -> None:
     monitor = Recorder()
     phase = Phase(name="second", first_epoch=10, progress=(0.4, 1.0), size=0.25)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
+from methods.hypersparse.config import HyperSparseConfig
 from methods.magnitude.config import MagnitudeConfig
 from methods.registry import config_class
 from methods.scratch.config import ScratchConfig
@@ -20,6 +23,25 @@ def test_defaults_are_the_recipe_of_the_papers() -> None:
 def test_milestones_that_do_not_ascend_within_the_schedule_are_refused(milestones: tuple[float, ...]) -> None:
     with pytest.raises(ValidationError, match="milestones"):
         TrainingConfig(milestones=milestones)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"schedule": "cosine", "milestones": (0.3,)}, "has no milestones"),
+        ({"schedule": "cosine", "decay": 0.5}, "has no decay"),
+        ({"nesterov": True, "optimizer": "adam"}, "belongs to SGD"),
+    ],
+)
+def test_settings_that_would_have_no_effect_are_refused(fields: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValidationError, match=fault):
+        TrainingConfig(**fields)
+
+
+@pytest.mark.parametrize("fields", [{"schedule": "cosine"}, {"nesterov": True}])
+def test_hypersparse_keeps_its_own_schedule(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="schedule of its own"):
+        HyperSparseConfig(**fields)
 
 
 def test_methods_add_their_own_ranges_to_those_of_training() -> None:
