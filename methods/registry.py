@@ -45,6 +45,11 @@ _BUILT_IN = {
     "width_search": _Place(
         "methods.width_search.method:WidthSearch", "methods.width_search.config:WidthSearchConfig", 1
     ),
+    "activation_driven": _Place(
+        "methods.activation_driven.method:ActivationDriven",
+        "methods.activation_driven.config:ActivationDrivenConfig",
+        1,
+    ),
     "hypersparse": _Place("methods.hypersparse.method:HyperSparse", "methods.hypersparse.config:HyperSparseConfig", 1),
 }
 

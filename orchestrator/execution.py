@@ -32,7 +32,8 @@ from methods.training.checkpoints import CheckpointError, pack, unpack
 from orchestrator.environment import describe_environment
 from orchestrator.errors import StoreProblem
 from orchestrator.results import headline
-from orchestrator.runs import Failure, GradedVariant, Run, RunResult, Sizes
+from orchestrator.runs import Failure, GradedVariant, Run, RunResult
+from orchestrator.sizes import Sizes
 from orchestrator.store import Store
 from orchestrator.work import Completion, Judge, Report, Work, WorkerSettings
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.errors import UnknownRecord
-from orchestrator.runs import GradedVariant, Record, RunResult, Sizes
+from orchestrator.runs import GradedVariant, Record, RunResult
+from orchestrator.sizes import Sizes
 
 SIZE_MEASURES = tuple(Sizes.model_fields)
 """The four sizes, in the order of `Sizes`."""
@@ -43,6 +44,10 @@ COLUMNS = (
     Column("variant", pa.string(), "Label of the delivered network; null when the run delivered none."),
     Column("kind", pa.string(), "`whole`, `module` (serves some classes only) or `composed` of modules."),
     Column("headline", pa.bool_(), "Whether this is the network a user would deploy from the run."),
+    Column(
+        "module_size", pa.float64(), "Of a modular run: parameters of a class module as a share of the whole, mean."
+    ),
+    Column("module_overlap", pa.float64(), "Of a modular run: parameters two class modules share, likewise, mean."),
     Column("config", pa.string(), "JSON of the method's fields that differ from their defaults."),
     Column("settings", pa.string(), "JSON of what sets this network apart within its run, e.g. its width."),
     Column("metric", pa.string(), "What the scores are: `accuracy` (classification) or `r2` (regression)."),
@@ -155,6 +160,19 @@ def headline(variants: Iterable[GradedVariant], *, dense_score: float, tolerance
     return min(candidates, key=lambda v: (-v.score, v.ratio(measure), v.label))
 
 
+def deployed_share(result: RunResult, best: GradedVariant, measure: str) -> float:
+    """The size that a search minimises: that of the headline, or of a modular run the mean of its class modules.
+
+    Args:
+        result: Of a run.
+        best: Its headline.
+        measure: A field of `Sizes`.
+    """
+    if result.modules is None:
+        return best.ratio(measure)
+    return result.modules.ratio(measure, best.reference_sizes)
+
+
 def _order(record: Record) -> tuple[str, str, int, int, int]:
     return record.task_name, record.method, ("search", "confirm").index(record.phase), record.trial, record.seed
 
@@ -199,7 +217,13 @@ def _run_values(record: Record) -> dict[str, Any]:
 
 
 def _result_values(result: RunResult) -> dict[str, Any]:
-    return {"epochs": result.epochs, "fit_seconds": result.fit_seconds, "finished_at": result.finished_at}
+    return {
+        "epochs": result.epochs,
+        "fit_seconds": result.fit_seconds,
+        "finished_at": result.finished_at,
+        "module_size": result.modules.module_size if result.modules else None,
+        "module_overlap": result.modules.overlap if result.modules else None,
+    }
 
 
 def _variant_values(variant: GradedVariant) -> dict[str, Any]:

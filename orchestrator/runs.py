@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from methods.registry import config_class, method_version
 from methods.task_spec import TaskSpec, content_key
+from orchestrator.module_results import ModulesResult
+from orchestrator.sizes import Sizes
 
 Phase = Literal["search", "confirm"]
 
@@ -52,19 +54,6 @@ class Run(BaseModel):
         return Run(**({name: getattr(self, name) for name in Run.model_fields} | fields))
 
 
-class Sizes(BaseModel):
-    """The four sizes of one deployed network."""
-
-    model_config = ConfigDict(frozen=True)
-
-    parameters: int
-    nonzeros: int
-    stored_bytes: int
-    """Of the artefact as really written."""
-    macs: int
-    """Multiply-accumulates of one forward pass for one sample, dense execution."""
-
-
 class GradedVariant(BaseModel):
     """One delivered network under the ruler. Quality values are keyed by metric name.
 
@@ -79,6 +68,9 @@ class GradedVariant(BaseModel):
     validation: dict[str, float]
     per_class: dict[str, dict[str, float]] = Field(default_factory=dict)
     """Class name -> `precision`, `recall`, `f1` on validation."""
+    subtasks: dict[str, float] = Field(default_factory=dict)
+    """Number of classes ("2", "3", ...) -> validation accuracy on the samples of so many classes with the other logits
+    cut off, mean over subsets of the classes; empty for regression and where an earlier version graded."""
     sizes: Sizes
     reference_sizes: Sizes
     """The dense network of the task, fresh, through the same export."""
@@ -103,6 +95,8 @@ class RunResult(BaseModel):
     key: str
     run: Run
     variants: tuple[GradedVariant, ...]
+    modules: ModulesResult | None = None
+    """Of a modular method."""
     epochs: float
     facts: dict[str, Any] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()

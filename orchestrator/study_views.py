@@ -11,6 +11,7 @@ from orchestrator.report import summary_lines, write_report
 from orchestrator.results import results_table, table_bytes
 from orchestrator.spec import Study
 from orchestrator.store import Store, StudyFolder
+from orchestrator.subtask_table import subtask_table
 
 _TIMINGS_FILE = "timings.json"
 
@@ -36,15 +37,15 @@ def write_views(study: Study, store: Store) -> Views:
 
 
 def write_results(study: Study, store: Store) -> None:
-    """Make `results.parquet` anew from the ledger, the results and the test sheet."""
+    """Make `results.parquet` and `subtasks.parquet` anew from the ledger, the results and the test sheet."""
     folder = store.study(study.name)
     records = folder.records()
     keys = {record.run.key for record in records if record.status == "finished"}
     outcomes = {key: result for key in keys if (result := store.read_outcome(key)) is not None}
-    table = results_table(
-        records, outcomes, folder.read_test(), measure=study.report.measure, tolerance=study.report.tolerance
-    )
+    test = folder.read_test()
+    table = results_table(records, outcomes, test, measure=study.report.measure, tolerance=study.report.tolerance)
     folder.write_file("results.parquet", table_bytes(table))
+    folder.write_file("subtasks.parquet", table_bytes(subtask_table(records, outcomes, test)))
 
 
 def phase_times(folder: StudyFolder) -> dict[str, float]:

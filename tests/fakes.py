@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from methods.task_spec import DataSpec, NetworkSpec, TaskSpec
 from orchestrator.errors import StoreFull
 from orchestrator.executors.base import let_all_go_on
-from orchestrator.runs import Failure, GradedVariant, Run, RunResult, Sizes
+from orchestrator.runs import Failure, GradedVariant, Run, RunResult
+from orchestrator.sizes import Sizes
 from orchestrator.store import Store
 from orchestrator.work import Completion, Judge, Report, Work, WorkerSettings
 

@@ -2,6 +2,7 @@
 
     <store>/runs/<key>/      run.json  curves.parquet  figures.json
                              variants/<label>/{artefact.safetensors.zst,weights.safetensors}
+                             modules.safetensors  subtasks.parquet (of modular methods)
                              failures/<n>.json  checkpoint/state.bin  outcome.json (last: it says "this run is done")
     <store>/studies/<name>/  see `study_folder`
 
@@ -143,17 +144,54 @@ class Store:
             )
         return VariantFiles(artefact, weights)
 
+    def put_modules(self, key: str, library: bytes, subtasks: pa.Table) -> None:
+        """Store the class modules of one run, and what their compositions are worth on validation.
+
+        Does nothing once the run has its outcome, for the reason that `put_variant` gives.
+
+        Args:
+            key: Of the run.
+            library: From `methods.modules.stored.save_library`.
+            subtasks: One row per subset of the classes.
+        """
+        if self._files.exists(_run(key, "outcome.json")):
+            return
+        self._files.put(_run(key, "modules.safetensors"), library)
+        self._put_table(_run(key, "subtasks.parquet"), subtasks)
+
+    def read_modules(self, key: str) -> bytes:
+        """The stored class modules of one run, for `methods.modules.stored.load_library`.
+
+        Raises:
+            UnknownRecord: It has none.
+        """
+        data = self._files.read(_run(key, "modules.safetensors"))
+        if data is None:
+            raise UnknownRecord(
+                f"{self}: run {key} has no class modules; those of activation_driven have, see `pare modules list`"
+            )
+        return data
+
+    def read_subtasks(self, key: str) -> pa.Table | None:
+        """What the compositions of one run are worth, one row per subset of the classes; None when it has none."""
+        return self._read_table(_run(key, "subtasks.parquet"))
+
     def put_curves(self, key: str, table: pa.Table) -> None:
         """Store the values per epoch of one run."""
+        self._put_table(_run(key, "curves.parquet"), table)
+
+    def read_curves(self, key: str) -> pa.Table | None:
+        """The values per epoch of one run; None when it has none."""
+        return self._read_table(_run(key, "curves.parquet"))
+
+    def _put_table(self, path: str, table: pa.Table) -> None:
         import pyarrow.parquet as pq
 
         buffer = io.BytesIO()
         pq.write_table(table, buffer)
-        self._files.put(_run(key, "curves.parquet"), buffer.getvalue())
+        self._files.put(path, buffer.getvalue())
 
-    def read_curves(self, key: str) -> pa.Table | None:
-        """The values per epoch of one run; None when it has none."""
-        path = _run(key, "curves.parquet")
+    def _read_table(self, path: str) -> pa.Table | None:
         data = self._files.read(path)
         if data is None:
             return None

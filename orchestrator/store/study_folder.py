@@ -1,7 +1,7 @@
 """One study in the store.
 
 <store>/studies/<name>/  study.yaml  lock  search.journal  rungs.json  records/<id>.json  timings.json
-                         test_choice.json  test.json  results.parquet  report.html  pareto.png
+                         test_choice.json  test.json  results.parquet  subtasks.parquet  report.html  pareto.png
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ import numpy as np
 
 from methods.task_spec import DataSpec, NetworkSpec, TaskSpec
 from orchestrator.results import results_table, table_bytes
-from orchestrator.runs import Failure, GradedVariant, Phase, Record, Run, RunResult, Sizes
+from orchestrator.runs import Failure, GradedVariant, Phase, Record, Run, RunResult
+from orchestrator.sizes import Sizes
 from orchestrator.store import Store
 
 DENSE_SIZES = Sizes(parameters=466_906, nonzeros=466_906, stored_bytes=861_340, macs=69_124_480)

@@ -13,8 +13,9 @@ import pytest
 from orchestrator.coordinator import Coordinator
 from orchestrator.errors import StoreLocked
 from orchestrator.ledger import Ledger
-from orchestrator.runs import GradedVariant, Record, Sizes
+from orchestrator.runs import GradedVariant, Record
 from orchestrator.search import CellSearch
+from orchestrator.sizes import Sizes
 from orchestrator.store import Store
 from orchestrator.work import Completion, Judge, Report, Work, WorkerSettings
 from tests.fakes import DENSE_SIZES, a_result, no_op

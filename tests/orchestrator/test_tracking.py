@@ -21,7 +21,8 @@ from methods.networks.build import build_network
 from methods.surgery import deploy
 from methods.task_spec import DataSpec, NetworkSpec, TaskSpec
 from orchestrator.errors import ServiceMissing, StoreLocked, UnknownRecord
-from orchestrator.runs import Failure, GradedVariant, Record, Run, RunResult, Sizes
+from orchestrator.runs import Failure, GradedVariant, Record, Run, RunResult
+from orchestrator.sizes import Sizes
 from orchestrator.store import Store
 from orchestrator.tracking import MlflowTracker, NullTracker, open_tracker, sync
 from orchestrator.tracking.tracked_run import MAX_METRICS, TrackedRun

@@ -23,7 +23,8 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 from methods.figures import Line, LineChart
 from methods.task_spec import DataSpec, NetworkSpec, TaskSpec
 from orchestrator.errors import StoreFull, StoreLocked, StoreProblem, UnknownRecord
-from orchestrator.runs import Failure, GradedVariant, Record, Run, RunResult, Sizes
+from orchestrator.runs import Failure, GradedVariant, Record, Run, RunResult
+from orchestrator.sizes import Sizes
 from orchestrator.store import Store
 from orchestrator.store.files import RemoteFiles
 from orchestrator.store.study_lock import LockOwner

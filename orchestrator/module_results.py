@@ -1,0 +1,74 @@
+"""What is stored of a run's class modules beside the library itself: a card for each, figures for compositions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from orchestrator.sizes import Sizes
+
+COMPOSED_ROW = "@composed"
+"""Stands for a run's compositions where a variant's label would stand; no variant can have it for a label."""
+
+
+class ModuleCard(BaseModel):
+    """One class module under the ruler. By itself it tells nothing apart, so its scores are those of its class in the
+    composition of all classes, on validation."""
+
+    model_config = ConfigDict(frozen=True)
+
+    class_name: str
+    units_kept: float
+    """Share of all units over all sites, in [0, 1]: the kernel retention rate."""
+    sizes: Sizes
+    """Of the one-class network as deployed."""
+    precision: float
+    recall: float
+    f1: float
+
+
+class SubtaskSize(BaseModel):
+    """Compositions for sub-tasks of one number of classes: means over subsets of the classes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    num_classes: int
+    subsets: int
+    """How many were evaluated: all there are, or a sample."""
+    accuracy: float
+    """On the validation samples of the subset's classes, mean over subsets."""
+    parameters_ratio: float
+    """Trainable parameters as a share of the whole network's, mean over subsets."""
+    macs_ratio: float
+    """Multiply-accumulates likewise."""
+
+
+class ModulesResult(BaseModel):
+    """The class modules of one run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    variant: str
+    """Label of the run's variant that the modules share their weights with."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """How units were chosen, e.g. `{"threshold": 0.9}`."""
+    cards: tuple[ModuleCard, ...]
+    """In the order of the classes."""
+    module_size: float
+    """Trainable parameters of a one-class module as a share of the whole network's, mean over classes."""
+    module_macs: float
+    """Multiply-accumulates likewise."""
+    units_kept: float
+    """Mean over classes."""
+    overlap: float
+    """Trainable parameters that two modules share, as a share of the whole network's, mean over pairs of classes."""
+    coupling: float
+    """Jaccard index of the units of two modules, mean over pairs of classes."""
+    subtasks: tuple[SubtaskSize, ...]
+    """Ascending by number of classes; empty where there are fewer than two classes to tell apart."""
+
+    def ratio(self, measure: str, reference: Sizes) -> float:
+        """Mean size of a deployed module as a share of the dense network's; `measure` is a field of `Sizes`."""
+        sizes = [float(getattr(card.sizes, measure)) for card in self.cards]
+        return sum(sizes) / len(sizes) / float(getattr(reference, measure))
