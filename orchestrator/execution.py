@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import torch
+from methods.modules.stored import save_library
 
 from methods import artefact
-from methods.contract import Given, Outcome, StoppedEarly, TrainingDiverged, UnsupportedTask
+from methods.contract import Given, Outcome, StoppedEarly, Task, TrainingDiverged, UnsupportedTask
 from methods.data.encoding import ENCODING
 from methods.measure import (
     LATENCY_BATCH_SIZES,
@@ -26,15 +27,25 @@ from methods.measure import (
     sparse_execution,
     sparse_latency_ms,
 )
+from methods.modules.grading import grade_library
 from methods.registry import config_class, method_class
 from methods.tasks import build_task, open_test, task_info
 from methods.training.checkpoints import CheckpointError, pack, unpack
 from orchestrator.environment import describe_environment
 from orchestrator.errors import StoreProblem
+from orchestrator.library_results import (
+    library_variant,
+    modules_result,
+    subsets_table,
+    subtask_charts,
+    tested_compositions,
+)
+from orchestrator.module_results import COMPOSED_ROW, ModulesResult
 from orchestrator.results import headline
 from orchestrator.runs import Failure, GradedVariant, Run, RunResult
 from orchestrator.sizes import Sizes
 from orchestrator.store import Store
+from orchestrator.subtask_table import TEST_KEY
 from orchestrator.work import Completion, Judge, Report, Work, WorkerSettings
 
 if TYPE_CHECKING:
@@ -127,6 +138,7 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
                 settings=dict(variant.settings),
                 validation=dict(grades.validation),
                 per_class={name: dict(values) for name, values in grades.per_class.items()},
+                subtasks={str(count): accuracy for count, accuracy in grades.subtasks.items()},
                 sizes=Sizes(
                     parameters=grades.parameters,
                     nonzeros=grades.nonzeros,
@@ -136,13 +148,16 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
                 reference_sizes=reference,
             )
         )
+    modules = _grade_modules(run, outcome, task, store)
+    charts = () if modules is None else subtask_charts(modules, graded)
     if monitor.curves:
         store.put_curves(run.key, pa.Table.from_pylist(_aligned(monitor.curves)))
-    store.put_figures(run.key, outcome.figures)
+    store.put_figures(run.key, (*charts, *outcome.figures))
     result = RunResult(
         key=run.key,
         run=run,
         variants=tuple(graded),
+        modules=modules,
         epochs=outcome.epochs,
         facts=dict(outcome.facts),
         notes=tuple(monitor.notes),
@@ -156,6 +171,16 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
         # Another study was quicker; what is stored under a key is the result of everybody.
         return store.read_outcome(run.key) or result
     return result
+
+
+def _grade_modules(run: Run, outcome: Outcome, task: Task, store: Store) -> ModulesResult | None:
+    """Grade and store the library of a modular method."""
+    library = outcome.library
+    if library is None:
+        return None
+    grades = grade_library(library, task)
+    store.put_modules(run.key, save_library(library), subsets_table(library, grades.subtasks))
+    return modules_result(library, grades, variant=library_variant(outcome))
 
 
 def _preprocessing(data: TaskData) -> dict[str, Any]:
@@ -173,6 +198,8 @@ def _check_names(run: Run, outcome: Outcome) -> None:
     labels = _repeated(variant.label for variant in outcome.variants)
     if labels:
         raise ValueError(f"method '{run.method}' delivered two variants '{labels[0]}'; give each a label of its own")
+    if outcome.library is not None:
+        library_variant(outcome)
     names = _repeated(figure.name for figure in outcome.figures)
     if names:
         raise ValueError(f"method '{run.method}' delivered two figures '{names[0]}'; give each a name of its own")
@@ -208,13 +235,17 @@ def _measure(work: Work, data: TaskData, store: Store, settings: WorkerSettings)
         raise StoreProblem(f"{settings.store_uri}: run {run.key} is not finished, so it cannot be tested")
     measured: dict[str, dict[str, float]] = {}
     task = build_task(run.task, data, name=run.task_name, seed=run.seed, device=settings.device)
+    split = open_test(data, opened_by=run.key, device=settings.device) if work.kind == "test" else None
     for variant in result.variants:
         network = deployed_network(store, run.key, variant.label).to(settings.device)
-        if work.kind == "test":
-            split = open_test(data, opened_by=run.key, device=settings.device)
-            measured[variant.label] = dict(quality(network, split, task).values)
-        else:
+        if split is None:
             measured[variant.label] = _latency(network, settings.device)
+            continue
+        found = quality(network, split, task)
+        on_subtasks = {f"{TEST_KEY}{count}": accuracy for count, accuracy in found.subtasks.items()}
+        measured[variant.label] = {**found.values, **on_subtasks}
+    if split is not None and result.modules is not None:
+        measured[COMPOSED_ROW] = tested_compositions(store, run.key, split, task)
     return measured
 
 

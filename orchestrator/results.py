@@ -44,10 +44,8 @@ COLUMNS = (
     Column("variant", pa.string(), "Label of the delivered network; null when the run delivered none."),
     Column("kind", pa.string(), "`whole`, `module` (serves some classes only) or `composed` of modules."),
     Column("headline", pa.bool_(), "Whether this is the network a user would deploy from the run."),
-    Column(
-        "module_size", pa.float64(), "Of a modular run: parameters of a class module as a share of the whole, mean."
-    ),
-    Column("module_overlap", pa.float64(), "Of a modular run: parameters two class modules share, likewise, mean."),
+    Column("module_size", pa.float64(), "Of a modular run: parameters of a class module as a share of the whole."),
+    Column("module_overlap", pa.float64(), "Of a modular run: parameters that two class modules share, likewise."),
     Column("config", pa.string(), "JSON of the method's fields that differ from their defaults."),
     Column("settings", pa.string(), "JSON of what sets this network apart within its run, e.g. its width."),
     Column("metric", pa.string(), "What the scores are: `accuracy` (classification) or `r2` (regression)."),

@@ -25,6 +25,8 @@ class Grades:
     """Classification: `accuracy`, `macro_precision`, `macro_recall`, `macro_f1`. Regression: `r2`, `mse`."""
     per_class: Mapping[str, Mapping[str, float]]
     """Class name -> `precision`, `recall`, `f1` on validation; empty for regression."""
+    subtasks: Mapping[int, float]
+    """See `Quality.subtasks`, on validation."""
     parameters: int
     nonzeros: int
     stored_bytes: int
@@ -58,6 +60,7 @@ def grade(network: Network, task: Task, *, latency: bool = True) -> Grades:
     return Grades(
         validation=measured.values,
         per_class=measured.per_class,
+        subtasks=measured.subtasks,
         **sizes,
         latency_ms=milliseconds,
         artefact=artefact,
@@ -67,6 +70,11 @@ def grade(network: Network, task: Task, *, latency: bool = True) -> Grades:
 
 def reference_sizes(network: Network) -> dict[str, int]:
     """`parameters`, `nonzeros`, `stored_bytes` and `macs` of the fresh dense network through the same export."""
+    return deployed_sizes(network)
+
+
+def deployed_sizes(network: Network) -> dict[str, int]:
+    """The four sizes of a network as `grade` counts them, without measuring its quality."""
     artefact = encode(deploy(network))
     return _sizes(decode(artefact), artefact)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from methods.contract import Split, Task, TrainingDiverged
 from methods.measure.predict import predict
+from methods.modules.subtasks import choose_subsets, mean_by_size, restricted_accuracies
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class Quality:
     """Classification: `accuracy`, `macro_precision`, `macro_recall`, `macro_f1`. Regression: `r2`, `mse`."""
     per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Class name -> `precision`, `recall`, `f1`; empty for regression."""
+    subtasks: Mapping[int, float] = field(default_factory=dict)
+    """k -> accuracy on the samples of k classes with the other logits cut off, mean over subsets of the classes (all
+    of them up to ten classes, a sample beyond); empty for regression."""
 
 
 def quality(network: nn.Module, split: Split, task: Task) -> Quality:
@@ -36,7 +40,9 @@ def quality(network: nn.Module, split: Split, task: Task) -> Quality:
     targets = split.targets.to(logits.device)
     if task.info.kind == "regression":
         return regression_quality(logits[:, 0], targets)
-    return classification_quality(logits.argmax(dim=1), targets, class_names=task.info.class_names)
+    found = classification_quality(logits.argmax(dim=1), targets, class_names=task.info.class_names)
+    subsets_SK = choose_subsets(logits.shape[1])
+    return replace(found, subtasks=mean_by_size(subsets_SK, restricted_accuracies(logits, targets, subsets_SK)))
 
 
 def classification_quality(predicted_N: Tensor, target_N: Tensor, *, class_names: Sequence[str]) -> Quality:

@@ -1,0 +1,78 @@
+"""What class modules are worth under the ruler: each module deployed and written, every composition on samples.
+
+Shapes: N = samples, K = classes, S = subsets of the classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from methods.contract import Split, Task
+from methods.measure.compute import count_macs
+from methods.measure.grade import deployed_sizes
+from methods.measure.quality import Quality, quality
+from methods.measure.sizes import count_parameters
+from methods.modules.counting import composition_sizes
+from methods.modules.evaluation import composed_accuracies
+from methods.modules.library import ModuleLibrary
+from methods.modules.metrics import Modularity, modularity
+from methods.modules.subtasks import choose_subsets
+
+
+@dataclass(frozen=True)
+class SubtaskGrades:
+    """Compositions for many subsets of the classes, ascending by number of classes."""
+
+    subsets_SK: Tensor
+    """Bool."""
+    accuracy_S: Tensor
+    """float64: on the samples of the subset's classes; not a number where there is none."""
+    parameters_S: Tensor
+    """float64: trainable parameters as a share of the whole network's."""
+    macs_S: Tensor
+    """float64: multiply-accumulates likewise."""
+
+
+@dataclass(frozen=True)
+class LibraryGrades:
+    """All figures of one library."""
+
+    modularity: Modularity
+    deployed: tuple[Mapping[str, int], ...]
+    """`parameters`, `nonzeros`, `stored_bytes`, `macs` of each one-class module through the ruler's export."""
+    united: Quality
+    """Of the composition of all classes, on validation."""
+    subtasks: SubtaskGrades
+
+
+def grade_library(library: ModuleLibrary, task: Task) -> LibraryGrades:
+    """Cut, deploy and write every module, and evaluate compositions on the task's validation split.
+
+    Compositions are evaluated by masking, which computes what cut networks do up to rounding; weights are the trained
+    ones, not yet rounded to the artefact's float16.
+
+    Args:
+        library: Its network lies on the task's device.
+    """
+    names = library.class_names
+    subsets_SK = choose_subsets(len(names))
+    sizes = composition_sizes(library, subsets_SK)
+    return LibraryGrades(
+        modularity=modularity(library),
+        deployed=tuple(deployed_sizes(library.compose([name])) for name in names),
+        united=quality(library.compose(names), task.validation, task),
+        subtasks=SubtaskGrades(
+            subsets_SK=subsets_SK,
+            accuracy_S=subtask_accuracies(library, subsets_SK, task.validation, task),
+            parameters_S=sizes.parameters.double() / count_parameters(library.network),
+            macs_S=sizes.macs.double() / count_macs(library.network, library.network.architecture.input_shape),
+        ),
+    )
+
+
+def subtask_accuracies(library: ModuleLibrary, subsets_SK: Tensor, split: Split, task: Task) -> Tensor:
+    """Accuracy of the composition for each subset on a split of the task, float64 (S,) on the CPU."""
+    return composed_accuracies(library, subsets_SK, split, normalization=task.normalization, device=task.device).cpu()

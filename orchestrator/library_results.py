@@ -1,0 +1,153 @@
+"""From a graded library of class modules to what is stored of it, and what the test split says of its compositions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from methods.modules.stored import load_library
+from methods.modules.subtasks import choose_subsets, mean_by_size
+
+from methods.artefact import load_network
+from methods.contract import Outcome, Split, Task
+from methods.figures import Line, LineChart
+from methods.modules.grading import LibraryGrades, SubtaskGrades, subtask_accuracies
+from methods.modules.library import ModuleLibrary
+from orchestrator.errors import StoreProblem
+from orchestrator.module_results import ModuleCard, ModulesResult, SubtaskSize
+from orchestrator.runs import GradedVariant
+from orchestrator.sizes import Sizes
+from orchestrator.subtask_table import TEST_KEY
+
+if TYPE_CHECKING:
+    from orchestrator.store import Store
+
+
+def library_variant(outcome: Outcome) -> str:
+    """Label of the variant whose network the outcome's library was cut from.
+
+    Raises:
+        ValueError: None of them is; a stored library could not be opened again.
+    """
+    assert outcome.library is not None
+    for variant in outcome.variants:
+        if variant.network is outcome.library.network:
+            return variant.label
+    raise ValueError("the library's network is none of the delivered variants; deliver it as one, e.g. 'whole'")
+
+
+def modules_result(library: ModuleLibrary, grades: LibraryGrades, *, variant: str) -> ModulesResult:
+    """What `outcome.json` says of a library."""
+    modularity, subtasks = grades.modularity, grades.subtasks
+    cards = [
+        ModuleCard(
+            class_name=name,
+            units_kept=float(modularity.kernel_retention[index]),
+            sizes=Sizes(**grades.deployed[index]),
+            **grades.united.per_class[name],
+        )
+        for index, name in enumerate(library.class_names)
+    ]
+    means = [
+        mean_by_size(subtasks.subsets_SK, values)
+        for values in (subtasks.accuracy_S, subtasks.parameters_S, subtasks.macs_S)
+    ]
+    count = subtasks.subsets_SK.sum(dim=1)
+    return ModulesResult(
+        variant=variant,
+        settings=dict(library.settings),
+        cards=tuple(cards),
+        module_size=modularity.mean_module_size,
+        module_macs=modularity.mean_macs_share,
+        units_kept=modularity.mean_kernel_retention,
+        overlap=modularity.mean_overlap,
+        coupling=modularity.mean_coupling,
+        subtasks=tuple(
+            SubtaskSize(
+                num_classes=size,
+                subsets=int((count == size).sum()),
+                accuracy=means[0][size],
+                parameters_ratio=means[1][size],
+                macs_ratio=means[2][size],
+            )
+            for size in means[0]
+        ),
+    )
+
+
+def subsets_table(library: ModuleLibrary, subtasks: SubtaskGrades) -> pa.Table:
+    """One row per evaluated subset of the classes: what is stored as `subtasks.parquet` of a run."""
+    names = library.class_names
+    chosen = [[names[index] for index in row.nonzero().flatten().tolist()] for row in subtasks.subsets_SK]
+    return pa.table(
+        {
+            "num_classes": pa.array([len(classes) for classes in chosen], pa.int64()),
+            "classes": pa.array(chosen, pa.list_(pa.string())),
+            "val_accuracy": pa.array(subtasks.accuracy_S.tolist(), pa.float64()),
+            "parameters_ratio": pa.array(subtasks.parameters_S.tolist(), pa.float64()),
+            "macs_ratio": pa.array(subtasks.macs_S.tolist(), pa.float64()),
+        }
+    )
+
+
+def subtask_charts(modules: ModulesResult, variants: Sequence[GradedVariant]) -> tuple[LineChart, ...]:
+    """Accuracy and size against the number of classes, of compositions and of the whole network they were cut from."""
+    composed = modules.subtasks
+    whole = next(variant for variant in variants if variant.label == modules.variant).subtasks
+    if not composed:
+        return ()
+    sizes = tuple(float(one.num_classes) for one in composed)
+    accuracy = LineChart(
+        name="accuracy_by_subtask",
+        title="Validation accuracy on k classes, mean over subsets",
+        x_label="k, number of classes",
+        y_label="accuracy",
+        lines=(
+            Line(label="composed modules", x=sizes, y=tuple(one.accuracy for one in composed)),
+            Line(
+                label="whole network, other logits cut off",
+                x=tuple(map(float, whole)),
+                y=tuple(whole.values()),
+            ),
+        ),
+    )
+    size = LineChart(
+        name="size_by_subtask",
+        title="Size of compositions for k classes, share of the whole network",
+        x_label="k, number of classes",
+        y_label="share of the whole network",
+        lines=(
+            Line(label="parameters", x=sizes, y=tuple(one.parameters_ratio for one in composed)),
+            Line(label="multiply-accumulates", x=sizes, y=tuple(one.macs_ratio for one in composed)),
+        ),
+    )
+    return accuracy, size
+
+
+def stored_library(store: Store, key: str) -> ModuleLibrary:
+    """The class modules of a finished run, on the CPU.
+
+    Raises:
+        UnknownRecord: The run is not finished or has no modules.
+        StoreProblem: What is stored of them is damaged, or does not belong together.
+    """
+    result = store.finished_run(key)
+    data = store.read_modules(key)
+    label = result.modules.variant if result.modules else "whole"
+    try:
+        return load_library(data, load_network(store.read_variant(key, label).weights).eval())
+    except ValueError as error:
+        raise StoreProblem(
+            f"{store}/runs/{key}: its class modules cannot be read: {error}; delete that folder, and `pare resume` "
+            "trains the run again"
+        ) from error
+
+
+def tested_compositions(store: Store, key: str, split: Split, task: Task) -> dict[str, float]:
+    """Accuracy of compositions on the test split by number of classes, keyed as in a study's test sheet."""
+    library = stored_library(store, key)
+    library.network.to(task.device)
+    subsets_SK = choose_subsets(len(library.class_names))
+    accuracy_S = subtask_accuracies(library, subsets_SK, split, task)
+    return {f"{TEST_KEY}{size}": value for size, value in mean_by_size(subsets_SK, accuracy_S).items()}
