@@ -50,10 +50,9 @@ def modules_result(library: ModuleLibrary, grades: LibraryGrades, *, variant: st
         for index, name in enumerate(library.class_names)
     ]
     means = [
-        mean_by_size(subtasks.subsets_SK, values)
-        for values in (subtasks.accuracy_S, subtasks.parameters_S, subtasks.macs_S)
+        mean_by_size(subtasks.subsets, values) for values in (subtasks.accuracy, subtasks.parameters, subtasks.macs)
     ]
-    count = subtasks.subsets_SK.sum(dim=1)
+    count = subtasks.subsets.sum(dim=1)
     return ModulesResult(
         variant=variant,
         settings=dict(library.settings),
@@ -79,14 +78,14 @@ def modules_result(library: ModuleLibrary, grades: LibraryGrades, *, variant: st
 def subsets_table(library: ModuleLibrary, subtasks: SubtaskGrades) -> pa.Table:
     """One row per evaluated subset of the classes: what is stored as `subtasks.parquet` of a run."""
     names = library.class_names
-    chosen = [[names[index] for index in row.nonzero().flatten().tolist()] for row in subtasks.subsets_SK]
+    chosen = [[names[index] for index in row.nonzero().flatten().tolist()] for row in subtasks.subsets]
     return pa.table(
         {
             "num_classes": pa.array([len(classes) for classes in chosen], pa.int64()),
             "classes": pa.array(chosen, pa.list_(pa.string())),
-            "val_accuracy": pa.array(subtasks.accuracy_S.tolist(), pa.float64()),
-            "parameters_ratio": pa.array(subtasks.parameters_S.tolist(), pa.float64()),
-            "macs_ratio": pa.array(subtasks.macs_S.tolist(), pa.float64()),
+            "val_accuracy": pa.array(subtasks.accuracy.tolist(), pa.float64()),
+            "parameters_ratio": pa.array(subtasks.parameters.tolist(), pa.float64()),
+            "macs_ratio": pa.array(subtasks.macs.tolist(), pa.float64()),
         }
     )
 

@@ -19,9 +19,10 @@ from methods.activation_driven.observing import Observation, observe, sample_of
 from methods.activation_driven.recording import RecordingNetwork, modular_loss
 from methods.contract import Given, Monitor, Outcome, Prerequisite, Task, TaskInfo, UnsupportedTask, Variant
 from methods.json_value import Json
+from methods.measure import count_parameters
 from methods.modules.counting import cut_sizes
 from methods.modules.library import ModuleLibrary
-from methods.modules.metrics import overlap
+from methods.modules.metrics import modularity
 from methods.networks.architecture import Architecture
 from methods.networks.graph import Network
 from methods.networks.sites import sites_of
@@ -161,7 +162,7 @@ class ActivationDriven:
                 float(_shares(architecture, union, everything)),
             )
         return pictures.figures(
-            seen.rates, overlap(library), sizes, sites=library.network.sites, class_names=info.class_names
+            seen.rates, modularity(library).overlap, sizes, sites=library.network.sites, class_names=info.class_names
         )
 
 

@@ -26,14 +26,14 @@ from methods.modules.subtasks import choose_subsets
 class SubtaskGrades:
     """Compositions for many subsets of the classes, ascending by number of classes."""
 
-    subsets_SK: Tensor
-    """Bool."""
-    accuracy_S: Tensor
-    """float64: on the samples of the subset's classes; not a number where there is none."""
-    parameters_S: Tensor
-    """float64: trainable parameters as a share of the whole network's."""
-    macs_S: Tensor
-    """float64: multiply-accumulates likewise."""
+    subsets: Tensor
+    """Bool (S, K)."""
+    accuracy: Tensor
+    """float64 (S,): on the samples of the subset's classes; not a number where there is none."""
+    parameters: Tensor
+    """float64 (S,): trainable parameters as a share of the whole network's."""
+    macs: Tensor
+    """float64 (S,): multiply-accumulates likewise."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ def grade_library(library: ModuleLibrary, task: Task) -> LibraryGrades:
         deployed=tuple(deployed_sizes(library.compose([name])) for name in names),
         united=quality(library.compose(names), task.validation, task),
         subtasks=SubtaskGrades(
-            subsets_SK=subsets_SK,
-            accuracy_S=subtask_accuracies(library, subsets_SK, task.validation, task),
-            parameters_S=sizes.parameters.double() / count_parameters(library.network),
-            macs_S=sizes.macs.double() / count_macs(library.network, library.network.architecture.input_shape),
+            subsets=subsets_SK,
+            accuracy=subtask_accuracies(library, subsets_SK, task.validation, task),
+            parameters=sizes.parameters.double() / count_parameters(library.network),
+            macs=sizes.macs.double() / count_macs(library.network, library.network.architecture.input_shape),
         ),
     )
 
