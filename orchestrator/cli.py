@@ -49,6 +49,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+modules_app = typer.Typer(
+    cls=_Group,
+    help="Class modules of finished runs: list them, look into them, compose them, write them to files.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(modules_app, name="modules")
+
 _StoreOption = Annotated[str, typer.Option(help="Folder or s3://bucket/path.")]
 _JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _TrackingOption = Annotated[
@@ -58,6 +66,16 @@ _ExecutorOption = Annotated[
     str | None, typer.Option(help="inline, ray, ray://host:port or auto; instead of the study's.")
 ]
 _OtherStoreOption = Annotated[str | None, typer.Option("--store", help="Instead of the study's store.")]
+_ClassesOption = Annotated[
+    list[str], typer.Option("--class", metavar="NAME", help="A class, by name; give it once for each.")
+]
+_FormatOption = Annotated[
+    str | None,
+    typer.Option(help="safetensors, artefact, torch or onnx; by the output's suffix unless given, or safetensors."),
+]
+_OutputOption = Annotated[Path | None, typer.Option(help="File or folder; the current folder unless given.")]
+_ForceOption = Annotated[bool, typer.Option("--force", help="Replace what lies there.")]
+_LatencyOption = Annotated[bool, typer.Option("--latency", help="Time it on this CPU, dense and sparse.")]
 
 
 def main() -> None:
@@ -233,14 +251,11 @@ def rerun(
 def export(
     key: Annotated[str, typer.Argument(metavar="RUN_KEY", help="Key of a finished run, as in the report.")],
     variant: Annotated[str | None, typer.Option(help="Label of the network; the run's headline unless given.")] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(help="safetensors, artefact, torch or onnx; by the output's suffix unless given, or safetensors."),
-    ] = None,
+    format: _FormatOption = None,
     store: _StoreOption = _DEFAULT_STORE,
-    output: Annotated[Path | None, typer.Option(help="File or folder; the current folder unless given.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace what lies there.")] = False,
-    latency: Annotated[bool, typer.Option("--latency", help="Time it on this CPU, dense and sparse.")] = False,
+    output: _OutputOption = None,
+    force: _ForceOption = False,
+    latency: _LatencyOption = False,
     as_json: _JsonOption = False,
 ) -> None:
     """Write a network to a file to deploy.
@@ -263,6 +278,91 @@ def export(
         _print_json(made.to_json())
     else:
         show_export(made)
+
+
+@modules_app.command("list")
+def list_modules(as_json: _JsonOption = False, store: _StoreOption = _DEFAULT_STORE) -> None:
+    """List the runs that have class modules."""
+    from orchestrator.class_modules import libraries
+    from orchestrator.display import show_libraries
+
+    opened = _existing_store(store)
+    found = libraries(opened)
+    if as_json:
+        _print_json([line.to_json() for line in found])
+    else:
+        show_libraries(found, store=str(opened))
+
+
+@modules_app.command("show")
+def show_modules(
+    key: Annotated[str, typer.Argument(metavar="RUN_KEY", help="Key of a run, as `pare modules list` has it.")],
+    as_json: _JsonOption = False,
+    store: _StoreOption = _DEFAULT_STORE,
+) -> None:
+    """Show a run's class modules: size, units, scores, and what compositions are worth."""
+    from orchestrator.class_modules import modules_of
+    from orchestrator.display import show_library
+
+    found = modules_of(_existing_store(store), key)
+    if as_json:
+        _print_json(found.model_dump(mode="json"))
+    else:
+        show_library(key, found)
+
+
+@modules_app.command("compose")
+def compose_modules(
+    key: Annotated[str, typer.Argument(metavar="RUN_KEY", help="Key of a run, as `pare modules list` has it.")],
+    classes: _ClassesOption,
+    format: _FormatOption = None,
+    store: _StoreOption = _DEFAULT_STORE,
+    output: _OutputOption = None,
+    force: _ForceOption = False,
+    latency: _LatencyOption = False,
+    as_json: _JsonOption = False,
+) -> None:
+    """Write the network for some classes to a file.
+
+    Composed of their modules without training, measured on the run's validation samples, described beside it.
+    """
+    from orchestrator.class_modules import export_composition
+    from orchestrator.display import show_composition
+
+    made = export_composition(
+        key,
+        classes,
+        store=_existing_store(store),
+        format=format,
+        output=output,
+        force=force,
+        latency=latency,
+    )
+    if as_json:
+        _print_json(made.to_json())
+    else:
+        show_composition(made)
+
+
+@modules_app.command("export")
+def export_modules(
+    key: Annotated[str, typer.Argument(metavar="RUN_KEY", help="Key of a run, as `pare modules list` has it.")],
+    format: _FormatOption = None,
+    store: _StoreOption = _DEFAULT_STORE,
+    output: Annotated[Path | None, typer.Option(help="Folder; the current one unless given.")] = None,
+    force: _ForceOption = False,
+    as_json: _JsonOption = False,
+) -> None:
+    """Write every class module of a run to a file of its own, each with a description beside it."""
+    from orchestrator.class_modules import export_all
+    from orchestrator.display import show_composition
+
+    made = export_all(key, store=_existing_store(store), format=format, output=output, force=force)
+    if as_json:
+        _print_json([one.to_json() for one in made])
+        return
+    for one in made:
+        show_composition(one)
 
 
 @app.command()

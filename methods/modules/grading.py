@@ -5,21 +5,24 @@ Shapes: N = samples, K = classes, S = subsets of the classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from methods.contract import Split, Task
 from methods.measure.compute import count_macs
 from methods.measure.grade import deployed_sizes
-from methods.measure.quality import Quality, quality
+from methods.measure.predict import predict
+from methods.measure.quality import Quality, classification_quality, quality
 from methods.measure.sizes import count_parameters
 from methods.modules.counting import composition_sizes
 from methods.modules.evaluation import composed_accuracies
 from methods.modules.library import ModuleLibrary
 from methods.modules.metrics import Modularity, modularity
 from methods.modules.subtasks import choose_subsets
+from methods.networks.graph import Network
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,36 @@ def grade_library(library: ModuleLibrary, task: Task) -> LibraryGrades:
             macs=sizes.macs.double() / count_macs(library.network, library.network.architecture.input_shape),
         ),
     )
+
+
+@dataclass(frozen=True)
+class CompositionQuality:
+    """How right one composition is on the samples of its classes."""
+
+    values: Mapping[str, float]
+    """As `Quality.values`."""
+    per_class: Mapping[str, Mapping[str, float]]
+    num_samples: int
+
+
+def composition_quality(network: Network, classes: Sequence[int], split: Split, task: Task) -> CompositionQuality:
+    """Quality of a network for some of the classes, on the samples of these classes.
+
+    Args:
+        network: Its logit j belongs to `classes[j]`; on the task's device.
+        classes: Ascending.
+        split: Of the task.
+
+    Raises:
+        ValueError: The split has no sample of these classes.
+    """
+    wanted = torch.tensor(classes, device=split.targets.device)
+    own = Split(*(part[torch.isin(split.targets, wanted)] for part in (split.inputs, split.targets)))
+    logits = predict(network, own, normalization=task.normalization, device=task.device)
+    targets = torch.searchsorted(wanted, own.targets).to(logits.device)
+    names = [task.info.class_names[index] for index in classes]
+    found = classification_quality(logits.argmax(dim=1), targets, class_names=names)
+    return CompositionQuality(found.values, found.per_class, len(own))
 
 
 def subtask_accuracies(library: ModuleLibrary, subsets_SK: Tensor, split: Split, task: Task) -> Tensor:

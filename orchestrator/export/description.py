@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -40,26 +40,31 @@ def normalization_of(result: RunResult) -> Normalization | None:
     return Normalization(tuple(mean), tuple(std))
 
 
-def describe(
-    result: RunResult,
-    variant: GradedVariant,
-    *,
-    kind: Format,
-    deployed: Deployed,
-    num_bytes: int,
-    difference: float,
-    test: Mapping[str, float] | None,
-    latency: Json | None,
-) -> Json:
+@dataclass(frozen=True)
+class Subject:
+    """A network to export, and what is known of it."""
+
+    result: RunResult
+    """Of the run it comes from."""
+    variant: GradedVariant
+    deployed: Deployed
+    chosen: str
+    """By what it was chosen."""
+    test: Mapping[str, float] | None = None
+    """Figures of the locked test split; None where it was not opened for this network."""
+    scores: Mapping[str, Json] = field(default_factory=dict)
+    """More to be said of it, by heading."""
+
+
+def describe(subject: Subject, *, kind: Format, num_bytes: int, difference: float, latency: Json | None) -> Json:
     """The description of one exported file.
 
     Args:
         difference: Largest difference of logits when the file was read back.
-        test: Figures of the locked test split; None where it was not opened for this run.
         latency: From `measure_latency`; None where it was not asked for.
     """
+    result, variant, deployed = subject.result, subject.variant, subject.deployed
     run = result.run
-    is_classification = "accuracy" in variant.validation
     num_outputs = deployed.network.architecture.num_outputs
     class_names = list(variant.per_class)
     return {
@@ -73,19 +78,26 @@ def describe(
         "method": {"name": run.method, "version": run.version, "config": run.config, "seed": run.seed},
         "input": _input(kind, deployed, result.preprocessing or {}),
         "output": {
-            "meaning": "logits, one per class: the largest is the answer" if is_classification else "the value",
+            "meaning": _meaning(variant),
             "num_outputs": num_outputs,
-            "class_names": class_names if is_classification and len(class_names) == num_outputs else [],
+            "class_names": class_names if len(class_names) == num_outputs else [],
         },
         "preprocessing": result.preprocessing,
         "sizes": variant.sizes.model_dump(),
         "dense_sizes": variant.reference_sizes.model_dump(),
         "validation": _finite(variant.validation),
-        "test": None if test is None else _finite(test),
+        "test": None if subject.test is None else _finite(subject.test),
         "verified": {"random_samples": NUM_SAMPLES, "max_abs_difference": difference},
         "latency": latency,
+        **subject.scores,
         "made": {"finished_at": result.finished_at} | _without_host(result.environment),
     }
+
+
+def _meaning(variant: GradedVariant) -> str:
+    if variant.kind == "module":
+        return "the logit of one class: compare it with those of other modules of the same run"
+    return "logits, one per class: the largest is the answer" if "accuracy" in variant.validation else "the value"
 
 
 def measure_latency(network: Network) -> Json:

@@ -11,7 +11,7 @@ from methods.export import Deployed, ExportMismatch, Format, OnnxMissing, verify
 from methods.export.verify import NUM_SAMPLES
 from orchestrator.errors import RunFailed, ServiceMissing
 from orchestrator.execution import deployed_network
-from orchestrator.export.description import describe, measure_latency, normalization_of
+from orchestrator.export.description import Subject, describe, measure_latency, normalization_of
 from orchestrator.export.place import choose_format, choose_place, parts_of
 from orchestrator.export.study_rows import choose_variant, figures_on_test, rows_of_run
 
@@ -75,36 +75,55 @@ def export_network(
         ServiceMissing: The format needs a package that is not installed.
         RunFailed: The file does not compute what the network does; nothing is left of it.
     """
-    kind = choose_format(format, output)
-    try:
-        kind.require()
-    except OnnxMissing as error:
-        raise ServiceMissing(str(error)) from error
+    kind = require_format(format, output)
     result = store.finished_run(key)
     rows = rows_of_run(store, key)
     choice = choose_variant(result, rows, variant)
     label = choice.variant.label
-    path, description = choose_place(output, f"{key}-{label}{kind.suffix}", force=force)
+    place = choose_place(output, f"{key}-{label}{kind.suffix}", force=force)
     deployed = Deployed(
         network=deployed_network(store, key, label),
         artefact=store.read_variant(key, label).artefact,
         normalization=normalization_of(result),
     )
-    timed = measure_latency(deployed.network) if latency else None
+    subject = Subject(result, choice.variant, deployed, chosen=choice.reason, test=figures_on_test(rows, label))
+    return write_network(subject, kind=kind, place=place, latency=latency)
+
+
+def require_format(name: str | None, output: Path | None) -> Format:
+    """The format to write, with all that it needs.
+
+    Raises:
+        ExportRefused: See `choose_format`.
+        ServiceMissing: A package that it needs is not installed.
+    """
+    kind = choose_format(name, output)
+    try:
+        kind.require()
+    except OnnxMissing as error:
+        raise ServiceMissing(str(error)) from error
+    return kind
+
+
+def write_network(subject: Subject, *, kind: Format, place: tuple[Path, Path], latency: bool) -> Export:
+    """Write one network and its description, both or none of them, and compare what was written.
+
+    Args:
+        place: The file and the description, from `choose_place`.
+        latency: As in `export_network`.
+
+    Raises:
+        StoreProblem: The place cannot be written.
+        RunFailed: The file does not compute what the network does; nothing is left of it.
+    """
+    path, description = place
+    key = subject.result.key
+    timed = measure_latency(subject.deployed.network) if latency else None
     with parts_of(description, path) as (description_part, part):
-        part.write_bytes(kind.write(deployed))
+        part.write_bytes(kind.write(subject.deployed))
         written = part.read_bytes()
-        difference = _verified(written, kind, deployed, key)
-        described = describe(
-            result,
-            choice.variant,
-            kind=kind,
-            deployed=deployed,
-            num_bytes=len(written),
-            difference=difference,
-            test=figures_on_test(rows, label),
-            latency=timed,
-        )
+        difference = _verified(written, kind, subject.deployed, key)
+        described = describe(subject, kind=kind, num_bytes=len(written), difference=difference, latency=timed)
         description_part.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     return Export(
         path=path,
@@ -112,8 +131,8 @@ def export_network(
         format=kind.name,
         num_bytes=len(written),
         run_key=key,
-        variant=label,
-        chosen=choice.reason,
+        variant=subject.variant.label,
+        chosen=subject.chosen,
         max_abs_difference=difference,
         num_samples=NUM_SAMPLES,
         input_scale=described["input"]["scale"],

@@ -159,6 +159,10 @@ class Store:
         self._files.put(_run(key, "modules.safetensors"), library)
         self._put_table(_run(key, "subtasks.parquet"), subtasks)
 
+    def modular_keys(self) -> list[str]:
+        """Keys of all runs with stored class modules, sorted."""
+        return [key for key in self._files.names("runs") if self._files.exists(_run(key, "modules.safetensors"))]
+
     def read_modules(self, key: str) -> bytes:
         """The stored class modules of one run, for `methods.modules.stored.load_library`.
 

@@ -1,0 +1,171 @@
+"""From the class modules of a finished run to a file: the network for some of the classes, measured and described."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from methods import artefact
+from methods.data.dataset import DataError
+from methods.data.load import load_dataset
+from methods.export import Deployed
+from methods.measure import deployed_sizes
+from methods.modules.grading import CompositionQuality, composition_quality
+from methods.modules.library import ModuleLibrary
+from methods.surgery import deploy
+from methods.tasks import build_task, prepare
+from orchestrator.class_modules.listing import modules_of
+from orchestrator.errors import ExportRefused
+from orchestrator.export.description import Subject, normalization_of
+from orchestrator.export.place import choose_place
+from orchestrator.export.write import Export, require_format, write_network
+from orchestrator.library_results import stored_library
+from orchestrator.runs import GradedVariant, RunResult
+from orchestrator.sizes import Sizes
+
+if TYPE_CHECKING:
+    from orchestrator.store import Store
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A network composed of class modules, as written."""
+
+    export: Export
+    classes: tuple[str, ...]
+    """In the order of the network's logits."""
+    accuracy: float | None
+    """On the validation samples of these classes; None for one class, or where the samples are not at hand."""
+    num_samples: int
+    """That it was measured on."""
+    not_measured: str
+    """Why there is no accuracy; empty where there is one."""
+    sizes: dict[str, int]
+    dense_sizes: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"export": self.export.to_json()}
+
+
+def export_composition(
+    key: str,
+    classes: Sequence[str],
+    *,
+    store: Store,
+    format: str | None = None,
+    output: Path | None = None,
+    force: bool = False,
+    latency: bool = False,
+) -> Composition:
+    """Compose the modules of some classes, measure the network as deployed, and write it with a description beside it.
+
+    Its logits come in the order of the run's classes, whatever the order here. Of one class it is that class's module.
+    The store is only read. The accuracy is that on the run's validation samples, which are loaded for it; the locked
+    test split is not opened.
+
+    Args:
+        key: Of a finished run in `store` that has class modules.
+        classes: Names, as `pare modules show` lists them.
+        format, output, force, latency: As in `export_network`.
+
+    Raises:
+        ExportRefused: A class is unknown or named twice, the format is not known, or a file is in the way.
+        UnknownRecord: There is no such run, it is not finished, or it has no class modules.
+        StoreProblem: The store cannot be read, or `output` cannot be written.
+        ServiceMissing: The format needs a package that is not installed.
+        RunFailed: The file does not compute what the network does; nothing is left of it.
+    """
+    kind = require_format(format, output)
+    library = stored_library(store, key)
+    result = store.finished_run(key)
+    try:
+        chosen = library.indices(classes)
+    except ValueError as error:
+        raise ExportRefused(f"run {key}: {error}") from error
+    names = tuple(library.class_names[index] for index in chosen)
+    label = "-".join(["module" if len(names) == 1 else "composed", *map(_plain, names)])
+    place = choose_place(output, f"{key}-{label[:_LONGEST_LABEL]}{kind.suffix}", force=force)
+    stored = artefact.encode(deploy(library.compose(names)))
+    deployed = Deployed(artefact.decode(stored), stored, normalization_of(result))
+    measured, not_measured = _measured(library, names, deployed, result)
+    variant = GradedVariant(
+        label=label,
+        kind="module" if len(names) == 1 else "composed",
+        settings={"classes": list(names), **library.settings},
+        validation=dict(measured.values) if measured else {},
+        per_class={name: dict(values) for name, values in measured.per_class.items()} if measured else {},
+        sizes=Sizes(**deployed_sizes(deployed.network)),
+        reference_sizes=result.variants[0].reference_sizes,
+    )
+    subject = Subject(
+        result,
+        variant,
+        deployed,
+        chosen=f"composed of the modules of {', '.join(names)}",
+        scores={
+            "classes": list(names),
+            "validation_samples": measured.num_samples if measured else 0,
+            "not_measured": not_measured,
+            "modules": [card.model_dump() for card in _cards(result, names)],
+        },
+    )
+    return Composition(
+        export=write_network(subject, kind=kind, place=place, latency=latency),
+        classes=names,
+        accuracy=measured.values["accuracy"] if measured else None,
+        num_samples=measured.num_samples if measured else 0,
+        not_measured=not_measured,
+        sizes=variant.sizes.model_dump(),
+        dense_sizes=variant.reference_sizes.model_dump(),
+    )
+
+
+def export_all(
+    key: str, *, store: Store, format: str | None = None, output: Path | None = None, force: bool = False
+) -> list[Composition]:
+    """Write each class module of a run to a file of its own, in the order of the classes.
+
+    Args:
+        output: A folder, made if need be; None: the current one.
+        key, store, format, force: As in `export_composition`.
+
+    Raises:
+        ExportRefused: `output` is a file, or see `export_composition`, which the other errors are those of.
+    """
+    if output is not None and output.suffix and not output.is_dir():
+        raise ExportRefused(f"{output}: every module becomes a file of its own; give --output a folder")
+    names = [card.class_name for card in modules_of(store, key).cards]
+    return [export_composition(key, [name], store=store, format=format, output=output, force=force) for name in names]
+
+
+_LONGEST_LABEL = 80
+"""Of a file's name, after the run's key."""
+
+
+def _measured(
+    library: ModuleLibrary, names: Sequence[str], deployed: Deployed, result: RunResult
+) -> tuple[CompositionQuality | None, str]:
+    """How right the network is on validation samples of its classes; or why nobody can tell."""
+    if len(names) == 1:
+        return None, "a single module tells nothing apart: compose at least two classes"
+    run = result.run
+    try:
+        data = prepare(run.task, load_dataset(run.task.data, test_share=run.task.test_share))
+    except DataError as error:
+        return None, f"the run's samples are not at hand: {error}"
+    if data.fingerprint != run.data_fingerprint:
+        return None, "the samples at hand are not those that the run was made with"
+    task = build_task(run.task, data, name=run.task_name, seed=run.seed, device="cpu")
+    return composition_quality(deployed.network, library.indices(names), task.validation, task), ""
+
+
+def _cards(result: RunResult, names: Sequence[str]) -> list[Any]:
+    cards = result.modules.cards if result.modules else ()
+    return [card for card in cards if card.class_name in names]
+
+
+def _plain(name: str) -> str:
+    """A class's name as a part of a file's."""
+    return "".join(letter if letter.isalnum() else "_" for letter in name)
