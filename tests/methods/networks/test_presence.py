@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
 from methods.networks.architecture import Architecture, Node
 from methods.networks.catalog import network_names
-from methods.networks.graph import Network
 from methods.networks.presence import present_channels
 from methods.surgery import extract
-from tests.methods.networks.samples import HAND_BUILT, conv, linear, mobile, norm, random_keep, relu, sample_network
+from tests.methods.networks.samples import HAND_BUILT, conv, linear, mobile, norm, random_keeps, relu, sample_network
 
 CHANCE = tuple(f"chance{seed}" for seed in range(24))
-
-
-def random_rows(network: Network, *, rows: int) -> tuple[dict[str, Tensor], Tensor]:
-    """Keep-sets drawn one by one, the last without any unit, and logits to keep."""
-    keeps = [random_keep(network, seed=seed) for seed in range(rows - 1)]
-    everything = {site.name: torch.ones(site.units, dtype=torch.bool) for site in network.sites}
-    nothing = {name: ~mask for name, mask in everything.items()}
-    kept = {name: torch.stack([(everything | keep)[name] for keep in [*keeps, nothing]]) for name in everything}
-    outputs = torch.rand(rows, network.architecture.num_outputs, generator=torch.Generator().manual_seed(0)) < 0.4
-    outputs[:, 0] |= ~outputs.any(dim=1)
-    return kept, outputs
 
 
 @pytest.mark.parametrize("name", [*network_names(), *HAND_BUILT, *CHANCE])
 def test_many_keep_sets_at_once_are_the_same_as_one_by_one(name: str) -> None:
     network = sample_network(name)
-    kept, outputs = random_rows(network, rows=7)
+    kept, outputs = random_keeps(network, rows=7)
     together = present_channels(network.architecture, kept, outputs)
     for row in range(7):
         one = slice(row, row + 1)
@@ -41,7 +28,7 @@ def test_many_keep_sets_at_once_are_the_same_as_one_by_one(name: str) -> None:
 @pytest.mark.parametrize("name", [*network_names(), *HAND_BUILT, *CHANCE])
 def test_present_units_are_those_of_the_network_that_surgery_cuts(name: str) -> None:
     network = sample_network(name)
-    kept, outputs = random_rows(network, rows=7)
+    kept, outputs = random_keeps(network, rows=7)
     present = present_channels(network.architecture, kept, outputs)
     for row in range(7):
         keep = {site: mask[row] for site, mask in kept.items()}
