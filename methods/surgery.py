@@ -1,8 +1,7 @@
 """Keep-sets become physically smaller networks: one mechanism for all methods that remove units or outputs.
 
-Each channel of each node is either *present* in the cut network or not. It is absent when nobody needs it, or when it
-is known to be zero because its site drops it. Needs travel backward through the graph, zeros forward. Where two
-readers of a node want different channels, as on both sides of an identity shortcut, a `select` node adapts them.
+Each channel of each node is either *present* in the cut network or not (`methods.networks.presence`). Where two readers
+of a node want different channels, as on both sides of an identity shortcut, a `select` node adapts them.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from methods.networks.architecture import Architecture, Node
 from methods.networks.folding import fold_batch_norm
 from methods.networks.graph import Network
 from methods.networks.liveness import dead_units, kind_of_groups
+from methods.networks.presence import present_channels
 from methods.networks.restore import restore
 from methods.networks.sites import Keep, keep_by_site
 
@@ -42,12 +42,8 @@ def extract(network: Network, keep: Keep, outputs: Sequence[int] | None = None) 
     architecture = network.architecture
     kept = {name: mask.cpu() for name, mask in keep_by_site(network.sites, keep).items()}
     order = _checked_outputs(outputs, architecture.num_outputs)
-    needed = _needed(architecture, kept, order)
-    zero = _zero(architecture, kept)
-    present = {name: _indices(needed[name] & ~zero[name]) for name in needed}
+    present = _present(architecture, kept, order)
     last = architecture.nodes[-1]
-    if last.op == "linear":
-        present[last.name] = order
     cutter = _Cutter(network, present)
     for node in architecture.nodes:
         cutter.place(node)
@@ -76,65 +72,16 @@ def _checked_outputs(outputs: Sequence[int] | None, num_outputs: int) -> list[in
     return order
 
 
-def _indices(mask: Tensor) -> list[int]:
-    found: list[int] = mask.nonzero().flatten().tolist()
-    return found
-
-
-def _needed(architecture: Architecture, kept: Mapping[str, Tensor], order: list[int]) -> dict[str, Tensor]:
-    """For each node and channel, whether a later layer reads it; what a site drops is not needed before the site."""
-    needed = {name: torch.zeros(shape[0], dtype=torch.bool) for name, shape in architecture.shapes.items()}
-    needed[architecture.nodes[-1].name][order] = True
-    for node in reversed(architecture.nodes[1:]):
-        here = needed[node.name]
-        source = needed[node.inputs[0]]
-        if node.op == "linear" or (node.op == "conv2d" and kind_of_groups(node) == "dense"):
-            source |= here.any()
-        elif node.op == "relu":
-            source |= here & kept.get(node.name, here)
-        elif node.op == "concat":
-            for name, part in zip(
-                node.inputs, here.split_with_sizes([len(needed[name]) for name in node.inputs]), strict=True
-            ):
-                needed[name] |= part
-        elif node.op == "flatten":
-            per_channel = here.reshape(len(source), -1)
-            source |= per_channel.any(dim=1)
-            # All features of a channel are there or none is.
-            per_channel |= source[:, None]
-        elif node.op == "select":
-            index = torch.tensor(node.settings["indices"])
-            source[index[here & (index >= 0)]] = True
-        else:  # batch_norm, depthwise convolutions, pooling, sums: channel by channel
-            for name in node.inputs:
-                needed[name] |= here
-    return needed
-
-
-def _zero(architecture: Architecture, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """For each node and channel, whether it is zero for every input, because of the sites."""
-    zero: dict[str, Tensor] = {}
-    for node in architecture.nodes:
-        inputs = [zero[name] for name in node.inputs]
-        nothing = torch.zeros(architecture.shapes[node.name][0], dtype=torch.bool)
-        if node.op in ("input", "batch_norm"):
-            zero[node.name] = nothing
-        elif node.op in ("conv2d", "linear"):
-            zero[node.name] = nothing | (inputs[0].all() & (not node.settings["bias"]))
-        elif node.op == "relu":
-            zero[node.name] = inputs[0] | ~kept.get(node.name, ~nothing)
-        elif node.op == "add":
-            zero[node.name] = torch.stack(inputs).all(dim=0)
-        elif node.op == "concat":
-            zero[node.name] = torch.cat(inputs)
-        elif node.op == "flatten":
-            zero[node.name] = inputs[0].repeat_interleave(len(nothing) // len(inputs[0]))
-        elif node.op == "select":
-            index = torch.tensor(node.settings["indices"])
-            zero[node.name] = inputs[0][index.clamp(min=0)] | (index < 0)
-        else:
-            zero[node.name] = inputs[0]
-    return zero
+def _present(architecture: Architecture, kept: Mapping[str, Tensor], order: list[int]) -> dict[str, list[int]]:
+    """For each node the channels that stay; those of a linear layer at the end in the order wanted."""
+    outputs_1K = torch.zeros(1, architecture.num_outputs, dtype=torch.bool)
+    outputs_1K[0, order] = True
+    masks = present_channels(architecture, {name: mask[None] for name, mask in kept.items()}, outputs_1K)
+    present: dict[str, list[int]] = {name: mask_1C[0].nonzero().flatten().tolist() for name, mask_1C in masks.items()}
+    last = architecture.nodes[-1]
+    if last.op == "linear":
+        present[last.name] = order
+    return present
 
 
 class _Cutter:

@@ -210,3 +210,14 @@ def random_keep(network: Network, *, seed: int) -> dict[str, torch.Tensor]:
         if torch.rand((), generator=generator).item() > 0.05:
             keep[site.name] = torch.rand(site.units, generator=generator) < share
     return keep
+
+
+def random_keeps(network: Network, *, rows: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Keep-sets by site (rows, units), the last without any unit, and logits to keep (rows, outputs), at least one."""
+    everything = {site.name: torch.ones(site.units, dtype=torch.bool) for site in network.sites}
+    keeps = [everything | random_keep(network, seed=seed) for seed in range(rows - 1)]
+    keeps.append({name: ~mask for name, mask in everything.items()})
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.rand(rows, network.architecture.num_outputs, generator=generator) < 0.4
+    outputs[:, 0] |= ~outputs.any(dim=1)
+    return {name: torch.stack([keep[name] for keep in keeps]) for name in everything}, outputs
