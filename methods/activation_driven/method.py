@@ -113,21 +113,19 @@ class ActivationDriven:
             )
             return float(_module_shares(network.architecture, self._masks(seen.rates)).mean())
 
-        phase = Phase(name="train")
-        if config.alpha == config.beta == config.gamma == 0:
-            train(network, task, config=config, epochs=epochs, monitor=monitor, phase=phase, size=module_size)
-            return network
-        recording = RecordingNetwork(network)
+        recording = RecordingNetwork(network, record=max(config.alpha, config.beta, config.gamma) > 0)
         train(
             recording,
             task,
             config=config,
             epochs=epochs,
             monitor=monitor,
-            phase=phase,
+            phase=Phase(name="train"),
             size=module_size,
-            loss=modular_loss(task, recording, alpha=config.alpha, beta=config.beta, gamma=config.gamma),
-            reading=recording.logits_of,
+            loss=modular_loss(
+                task, recording, affinity=config.alpha, dispersion=config.beta, compactness=config.gamma
+            ),
+            reading=recording.logits,
         )
         return network
 

@@ -63,7 +63,8 @@ def observe(
         ):
             activations = list(network.run(inputs, record=True).activations.values())
             activity.add(activations, target_B)
-            losses.append(torch.stack(pooled_losses([pool(one) for one in activations], target_B)))
+            pooled_BU = torch.cat([pool(one, signed=False) for one in activations], dim=1)
+            losses.append(torch.stack(pooled_losses(pooled_BU, target_B, widths=[site.units for site in network.sites])))
     affinity, dispersion, compactness = torch.stack(losses).double().mean(dim=0).tolist()
     return Observation([rate_KU.cpu() for rate_KU in activity.rates()], affinity, dispersion, compactness)
 
