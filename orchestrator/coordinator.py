@@ -281,9 +281,11 @@ class Coordinator:
                     best[budget] = variant.score
 
     def _to_confirm(self, cell: Cell) -> list[int]:
-        """Trials of the cell's front, spread over sizes when there are more than `confirm`."""
-        front = self._searches[cell.name].front()
+        """Trials of the cell's front, spread over sizes when there are more than `confirm`; or all that finished."""
         count = self._study.search.confirm
+        if count == "all":
+            return [one.trial for one in self._searches[cell.name].trials() if one.status == "finished"]
+        front = self._searches[cell.name].front()
         if len(front) <= count:
             return front
         if count == 1:
@@ -296,7 +298,7 @@ class Coordinator:
         spent = budget.trials is not None and sum(s.num_asked for s in self._searches.values()) >= budget.trials
         seconds = self.ledger.mean_run_seconds
         left_to_confirm = seconds * sum(
-            min(self._study.search.confirm, cell.num_trials) * (len(self._study.seeds) - 1)
+            self._study.search.most_confirmed(cell.num_trials) * (len(self._study.seeds) - 1)
             for cell in self._study.cells
         )
         if budget.wall_minutes is not None:

@@ -149,8 +149,8 @@ def show_library(key: str, modules: ModulesResult) -> None:
         f"mean module {modules.module_size:.1%} of the parameters and {modules.module_macs:.1%} of the MACs; two share "
         f"{modules.overlap:.1%}; Jaccard index of their units {modules.coupling:.2f}"
     )
-    headings = ("classes", "subsets", "accuracy", "parameters", "MACs")
-    rows = [
+    columns = ("classes", "subsets", "accuracy", "parameters", "MACs")
+    lines = [
         (
             str(one.num_classes),
             f"{one.subsets:,}",
@@ -160,8 +160,8 @@ def show_library(key: str, modules: ModulesResult) -> None:
         )
         for one in modules.subtasks
     ]
-    if rows:
-        console.print(_table(headings, rows, num_left=0))
+    if lines:
+        console.print(_table(columns, lines, num_left=0))
         console.print("compositions, mean over subsets of so many classes: validation accuracy, share of the network")
 
 

@@ -93,7 +93,7 @@ def make_plan(study: Study) -> Plan:
     for cell in study.cells:
         recorded = [r for r in ledger if r.task_name == cell.task_name and r.method == cell.entry.label]
         first = first_runs[cell.name]
-        confirmations = min(study.search.confirm, cell.num_trials) * (len(study.seeds) - 1)
+        confirmations = study.search.most_confirmed(cell.num_trials) * (len(study.seeds) - 1)
         cached = sum(r.status == "finished" for r in recorded if r.phase == "search" or r.seed != study.seeds[0])
         if not recorded:
             cached = int(store.read_outcome(first.key) is not None)

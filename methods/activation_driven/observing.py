@@ -53,6 +53,7 @@ def observe(
     activity = ActivityCounts(task.info.num_outputs, spatial_share=spatial_share)
     generator = torch.Generator(device=split.targets.device).manual_seed(seed)
     losses = []
+    widths = [site.units for site in network.sites]
     with evaluation_mode(network):
         for inputs, target_B in train_batches(
             split,
@@ -64,7 +65,7 @@ def observe(
             activations = list(network.run(inputs, record=True).activations.values())
             activity.add(activations, target_B)
             pooled_BU = torch.cat([pool(one, signed=False) for one in activations], dim=1)
-            losses.append(torch.stack(pooled_losses(pooled_BU, target_B, widths=[site.units for site in network.sites])))
+            losses.append(torch.stack(pooled_losses(pooled_BU, target_B, widths=widths)))
     affinity, dispersion, compactness = torch.stack(losses).double().mean(dim=0).tolist()
     return Observation([rate_KU.cpu() for rate_KU in activity.rates()], affinity, dispersion, compactness)
 

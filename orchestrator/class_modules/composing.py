@@ -104,7 +104,7 @@ def export_composition(
         variant,
         deployed,
         chosen=f"composed of the modules of {', '.join(names)}",
-        scores={
+        more={
             "classes": list(names),
             "validation_samples": measured.num_samples if measured else 0,
             "not_measured": not_measured,

@@ -52,8 +52,8 @@ class Subject:
     """By what it was chosen."""
     test: Mapping[str, float] | None = None
     """Figures of the locked test split; None where it was not opened for this network."""
-    scores: Mapping[str, Json] = field(default_factory=dict)
-    """More to be said of it, by heading."""
+    more: Json = field(default_factory=dict)
+    """What else is to be said of it, by heading."""
 
 
 def describe(subject: Subject, *, kind: Format, num_bytes: int, difference: float, latency: Json | None) -> Json:
@@ -89,7 +89,7 @@ def describe(subject: Subject, *, kind: Format, num_bytes: int, difference: floa
         "test": None if subject.test is None else _finite(subject.test),
         "verified": {"random_samples": NUM_SAMPLES, "max_abs_difference": difference},
         "latency": latency,
-        **subject.scores,
+        **subject.more,
         "made": {"finished_at": result.finished_at} | _without_host(result.environment),
     }
 

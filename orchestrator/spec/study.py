@@ -61,8 +61,13 @@ class SearchSettings(_Spec):
     """None, in a study file `none`, lets every run end."""
     seed: int = Field(default=0, ge=0)
     """Of the sampler; the runs' seeds are the study's `seeds`."""
-    confirm: int = Field(default=4, ge=1)
-    """Configurations of each cell's front that are trained again on every seed."""
+    confirm: Annotated[int, Field(ge=1)] | Literal["all"] = 4
+    """Configurations of each cell's front that are trained again on every seed; `all`: every finished trial, on the
+    front or not, for a study that maps a grid."""
+
+    def most_confirmed(self, num_trials: int) -> int:
+        """Configurations that a cell with so many trials may have confirmed."""
+        return num_trials if self.confirm == "all" else min(self.confirm, num_trials)
 
 
 class Budget(_Spec):

@@ -182,6 +182,13 @@ def test_the_front_is_confirmed_on_every_seed_spread_over_sizes(tmp_path: Path) 
     assert [work.run.seed for work in desk.worked] == [5] * 7 + [6] * 3
 
 
+def test_a_grid_is_confirmed_whole(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, a_study(seeds="[5, 6]", trials=7, search="confirm: all, early_stopping: none"))
+    desk.go()
+    assert {record.trial for record in desk.records("confirm")} == set(range(7))
+    assert [work.run.seed for work in desk.worked] == [5] * 7 + [6] * 7
+
+
 def test_one_confirmation_goes_to_the_most_accurate(tmp_path: Path) -> None:
     desk = Desk(tmp_path, a_study(search="confirm: 1, early_stopping: none"))
     desk.go()
