@@ -18,6 +18,7 @@ from methods.activation_driven.modularize import select_units
 from methods.activation_driven.observing import Observation, observe, sample_of
 from methods.activation_driven.recording import RecordingNetwork, modular_loss
 from methods.contract import Given, Monitor, Outcome, Prerequisite, Task, TaskInfo, UnsupportedTask, Variant
+from methods.figures import Figure
 from methods.json_value import Json
 from methods.measure import count_parameters
 from methods.modules.counting import cut_sizes
@@ -148,7 +149,7 @@ class ActivationDriven:
             "largest_module": float(shares.max()),
         }
 
-    def _figures(self, seen: Observation, library: ModuleLibrary, info: TaskInfo) -> tuple[pictures.Figure, ...]:
+    def _figures(self, seen: Observation, library: ModuleLibrary, info: TaskInfo) -> tuple[Figure, ...]:
         architecture = library.network.architecture
         sizes = {}
         for threshold in sorted({*_THRESHOLDS, self.config.threshold}):

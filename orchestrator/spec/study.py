@@ -61,9 +61,17 @@ class SearchSettings(_Spec):
     """None, in a study file `none`, lets every run end."""
     seed: int = Field(default=0, ge=0)
     """Of the sampler; the runs' seeds are the study's `seeds`."""
-    confirm: Annotated[int, Field(ge=1)] | Literal["all"] = 4
+    confirm: int | Literal["all"] = 4
     """Configurations of each cell's front that are trained again on every seed; `all`: every finished trial, on the
     front or not, for a study that maps a grid."""
+
+    @field_validator("confirm", mode="plain")
+    @classmethod
+    def _count_or_all(cls, value: Any) -> Any:
+        # Plain: of a union, each member would report a fault of its own.
+        if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+            return value
+        raise ValueError(f"must be a whole number from 1, or all, not {value!r}")
 
     def most_confirmed(self, num_trials: int) -> int:
         """Configurations that a cell with so many trials may have confirmed."""
