@@ -123,9 +123,7 @@ class ActivationDriven:
             monitor=monitor,
             phase=Phase(name="train"),
             size=module_size,
-            loss=modular_loss(
-                task, recording, affinity=config.alpha, dispersion=config.beta, compactness=config.gamma
-            ),
+            loss=modular_loss(task, recording, affinity=config.alpha, dispersion=config.beta, compactness=config.gamma),
             reading=recording.logits,
         )
         return network

@@ -71,7 +71,7 @@ class SearchSettings(_Spec):
         # Plain: of a union, each member would report a fault of its own.
         if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
             return value
-        raise ValueError(f"must be a whole number from 1, or all, not {value!r}")
+        raise ValueError("must be a whole number from 1, or all")
 
     def most_confirmed(self, num_trials: int) -> int:
         """Configurations that a cell with so many trials may have confirmed."""

@@ -1,0 +1,92 @@
+"""Class modules in a terminal: which runs have them, one run's, a composition that was written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from orchestrator.display import show_export, table, terminal
+
+if TYPE_CHECKING:
+    from orchestrator.class_modules import Composition, LibraryLine
+    from orchestrator.module_results import ModulesResult
+
+
+def show_libraries(lines: Sequence[LibraryLine], *, store: str) -> None:
+    """Print one line per run with class modules."""
+    console = terminal()
+    if not lines:
+        console.print(f"no run with class modules in {store}; those of activation_driven have them")
+        return
+    headings = ("run", "task", "method", "settings", "seed", "classes", "module size", "overlap", "accuracy")
+    rows = [
+        (
+            line.run_key,
+            line.task,
+            line.method,
+            ", ".join(f"{name} {value}" for name, value in line.config.items()) or "defaults",
+            str(line.seed),
+            str(line.num_classes),
+            f"{line.module_size:.1%}",
+            f"{line.overlap:.1%}",
+            "-" if line.accuracy is None else f"{line.accuracy:.4f}",
+        )
+        for line in lines
+    ]
+    console.print(table(headings, rows, num_left=4))
+    console.print(
+        "module size and overlap: mean share of the whole network's parameters; accuracy: of compositions on "
+        "validation, mean over numbers of classes"
+    )
+
+
+def show_library(key: str, modules: ModulesResult) -> None:
+    """Print one run's class modules, and what compositions of them are worth."""
+    console = terminal()
+    settings = ", ".join(f"{name} {value}" for name, value in modules.settings.items())
+    console.print(f"{key}: {len(modules.cards)} class modules of its network '{modules.variant}' ({settings})")
+    headings = ("class", "parameters", "bytes", "MACs", "units kept", "precision", "recall", "F1")
+    rows = [
+        (
+            card.class_name,
+            *(f"{size:,}" for size in (card.sizes.parameters, card.sizes.stored_bytes, card.sizes.macs)),
+            f"{card.units_kept:.1%}",
+            *(f"{value:.4f}" for value in (card.precision, card.recall, card.f1)),
+        )
+        for card in modules.cards
+    ]
+    console.print(table(headings, rows, num_left=1))
+    console.print("sizes as deployed; precision, recall and F1 of the class in the composition of all, on validation")
+    console.print(
+        f"mean module {modules.module_size:.1%} of the parameters and {modules.module_macs:.1%} of the MACs; two share "
+        f"{modules.overlap:.1%}; Jaccard index of their units {modules.coupling:.2f}"
+    )
+    columns = ("classes", "subsets", "accuracy", "parameters", "MACs")
+    lines = [
+        (
+            str(one.num_classes),
+            f"{one.subsets:,}",
+            f"{one.accuracy:.4f}",
+            f"{one.parameters_ratio:.1%}",
+            f"{one.macs_ratio:.1%}",
+        )
+        for one in modules.subtasks
+    ]
+    if lines:
+        console.print(table(columns, lines, num_left=0))
+        console.print("compositions, mean over subsets of so many classes: validation accuracy, share of the network")
+
+
+def show_composition(made: Composition) -> None:
+    """Print what a composition is worth and where it was written."""
+    console = terminal()
+    what = "module" if len(made.classes) == 1 else "composition"
+    console.print(f"{what} of {', '.join(made.classes)}", style="bold")
+    if made.accuracy is None:
+        console.print(f"accuracy: not measured; {made.not_measured}")
+    else:
+        console.print(f"accuracy: {made.accuracy:.4f} on {made.num_samples} validation samples of these classes")
+    for name, size in made.sizes.items():
+        share = size / made.dense_sizes[name]
+        console.print(f"{name.replace('_', ' ')}: {size:,}, {share:.1%} of the dense network's")
+    show_export(made.export)

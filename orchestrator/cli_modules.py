@@ -1,0 +1,116 @@
+"""The commands under `pare modules`: parse, call, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli_options import (
+    DEFAULT_STORE,
+    ClassesOption,
+    ForceOption,
+    FormatOption,
+    Group,
+    JsonOption,
+    LatencyOption,
+    OutputOption,
+    StoreOption,
+    existing_store,
+    print_json,
+)
+
+app = typer.Typer(
+    cls=Group,
+    help="Class modules of finished runs: list them, look into them, compose them, write them to files.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_KeyArgument = Annotated[str, typer.Argument(metavar="RUN_KEY", help="Key of a run, as `pare modules list` has it.")]
+
+
+@app.command("list")
+def list_modules(as_json: JsonOption = False, store: StoreOption = DEFAULT_STORE) -> None:
+    """List the runs that have class modules."""
+    from orchestrator.class_modules import libraries
+    from orchestrator.class_modules.display import show_libraries
+
+    opened = existing_store(store)
+    found = libraries(opened)
+    if as_json:
+        print_json([line.to_json() for line in found])
+    else:
+        show_libraries(found, store=str(opened))
+
+
+@app.command("show")
+def show_modules(
+    key: _KeyArgument,
+    as_json: JsonOption = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Show a run's class modules: size, units, scores, and what compositions are worth."""
+    from orchestrator.class_modules import modules_of
+    from orchestrator.class_modules.display import show_library
+
+    found = modules_of(existing_store(store), key)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        show_library(key, found)
+
+
+@app.command("compose")
+def compose_modules(
+    key: _KeyArgument,
+    classes: ClassesOption,
+    format: FormatOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    output: OutputOption = None,
+    force: ForceOption = False,
+    latency: LatencyOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the network for some classes to a file.
+
+    Composed of their modules without training, measured on the run's validation samples, described beside it.
+    """
+    from orchestrator.class_modules import export_composition
+    from orchestrator.class_modules.display import show_composition
+
+    made = export_composition(
+        key,
+        classes,
+        store=existing_store(store),
+        format=format,
+        output=output,
+        force=force,
+        latency=latency,
+    )
+    if as_json:
+        print_json(made.to_json())
+    else:
+        show_composition(made)
+
+
+@app.command("export")
+def export_modules(
+    key: _KeyArgument,
+    format: FormatOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    output: Annotated[Path | None, typer.Option(help="Folder; the current one unless given.")] = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write every class module of a run to a file of its own, each with a description beside it."""
+    from orchestrator.class_modules import export_all
+    from orchestrator.class_modules.display import show_composition
+
+    made = export_all(key, store=existing_store(store), format=format, output=output, force=force)
+    if as_json:
+        print_json([one.to_json() for one in made])
+        return
+    for one in made:
+        show_composition(one)
