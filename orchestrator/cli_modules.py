@@ -51,7 +51,10 @@ def show_modules(
     as_json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Show a run's class modules: size, units, scores, and what compositions are worth."""
+    """Show a run's class modules.
+
+    Sizes, units, scores, and what compositions of them are worth.
+    """
     from orchestrator.class_modules import modules_of
     from orchestrator.class_modules.display import show_library
 
@@ -73,7 +76,7 @@ def compose_modules(
     latency: LatencyOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the network for some classes to a file.
+    """Write a network for some classes to a file.
 
     Composed of their modules without training, measured on the run's validation samples, described beside it.
     """
@@ -104,7 +107,10 @@ def export_modules(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write every class module of a run to a file of its own, each with a description beside it."""
+    """Write all modules of a run to files.
+
+    Each to a file of its own, with a description beside it.
+    """
     from orchestrator.class_modules import export_all
     from orchestrator.class_modules.display import show_composition
 

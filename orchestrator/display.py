@@ -99,12 +99,13 @@ def show_export(export: Export) -> None:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, num_left: int) -> Table:
-    table = Table(box=None, pad_edge=False)
+    """Headings and rows in columns, all but the first `num_left` to the right."""
+    made = Table(box=None, pad_edge=False)
     for index, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if index < num_left else "right")
+        made.add_column(heading, justify="left" if index < num_left else "right")
     for row in rows:
-        table.add_row(*map(Text, row))
-    return table
+        made.add_row(*map(Text, row))
+    return made
 
 
 def _count(count: int) -> str:
@@ -112,6 +113,7 @@ def _count(count: int) -> str:
 
 
 def terminal() -> Console:
+    """Where all of this is printed."""
     # No markup: names and messages may hold brackets. No wrapping in a pipe: lines there are for other programs.
     console = Console(markup=False, highlight=False, emoji=False)
     return console if console.is_terminal else Console(markup=False, highlight=False, emoji=False, width=400)
