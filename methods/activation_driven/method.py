@@ -77,6 +77,7 @@ class ActivationDriven:
             ValueError: A class has no training sample.
         """
         del given
+        _refuse_missing_classes(task)
         epochs = max(1, round(self.config.epochs_share * task.epochs))
         network = self._train(task, monitor, epochs)
         seen = observe(
@@ -160,6 +161,16 @@ class ActivationDriven:
             )
         return pictures.figures(
             seen.rates, modularity(library).overlap, sizes, sites=library.network.sites, class_names=info.class_names
+        )
+
+
+def _refuse_missing_classes(task: Task) -> None:
+    counts = torch.bincount(task.train.targets, minlength=task.info.num_outputs).tolist()
+    missing = [f"'{name}'" for name, count in zip(task.info.class_names, counts, strict=True) if not count]
+    if missing:
+        raise ValueError(
+            f"activation_driven: task {task.info.name}: class {', '.join(missing)} has no training sample, so no unit "
+            "can be found for it; add samples, or leave the class out of the data"
         )
 
 
