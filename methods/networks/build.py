@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from methods.networks.architecture import Shape
-from methods.networks.catalog import classifier_std, conv_fan, design_network
+from methods.networks.catalog import design_network, initialisation_of
 from methods.networks.graph import Network
+from methods.networks.initialisation import Initialisation, Spread
 
 
 def build_network(
@@ -37,34 +38,37 @@ def build_network(
         name, input_shape=input_shape, num_outputs=num_outputs, width=width, arguments=arguments
     )
     network = Network(architecture)
-    initialise(network, seed=seed, output_std=classifier_std(name), fan=conv_fan(name))
+    initialise(network, seed=seed, spreads=initialisation_of(name))
     return network
 
 
-@torch.no_grad()
-def initialise(
-    network: Network, *, seed: int, output_std: float | None = None, fan: Literal["in", "out"] = "out"
-) -> None:
+def initialise(network: Network, *, seed: int, spreads: Initialisation | None = None) -> None:
     """Draw initial weights in place, leaving the global random state alone.
-
-    Convolutions: normal with variance 2 / fan, of their outputs as the residual networks of He et al. are trained, or
-    of their inputs. Linear layers: normal with variance 2 / fan-in, the last one 1 / fan-in, for no ReLU follows it.
-    Biases: zero.
 
     Args:
         network: On the CPU, freshly made.
-        output_std: Standard deviation of the last layer's weights instead.
-        fan: Of convolutions.
+        spreads: None: those of `Initialisation()`.
     """
+    spreads = spreads or Initialisation()
     generator = torch.Generator().manual_seed(seed)
     last = network.architecture.nodes[-1].name
-    for name, module in network.nodes.items():
-        if isinstance(module, nn.Conv2d):
-            channels = module.out_channels if fan == "out" else module.in_channels
-            connections = channels // module.groups * math.prod(module.kernel_size)
-            module.weight.normal_(0.0, math.sqrt(2 / connections), generator=generator)
-        elif isinstance(module, nn.Linear):
-            std = math.sqrt((1 if name == last else 2) / module.in_features)
-            if name == last and output_std is not None:
-                std = output_std
-            module.weight.normal_(0.0, std, generator=generator)
+    for name, layer in network.nodes.items():
+        if isinstance(layer, nn.Conv2d):
+            _draw(layer, spreads.conv, generator)
+        elif isinstance(layer, nn.Linear):
+            _draw(layer, spreads.classifier if name == last else spreads.hidden, generator)
+
+
+@torch.no_grad()
+def _draw(layer: nn.Conv2d | nn.Linear, spread: Spread, generator: torch.Generator) -> None:
+    weight = layer.weight
+    fan_in = weight[0].numel()
+    if spread == "framework":
+        bound = 1 / math.sqrt(fan_in)
+        weight.uniform_(-bound, bound, generator=generator)
+        if layer.bias is not None:
+            layer.bias.uniform_(-bound, bound, generator=generator)
+        return
+    variances = {"he": 2 / fan_in, "he_fan_out": 2 / (len(weight) * weight[0, 0].numel()), "lecun": 1 / fan_in}
+    std = math.sqrt(variances[spread]) if isinstance(spread, str) else spread
+    weight.normal_(0.0, std, generator=generator)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from methods.networks.architecture import Architecture, Shape
+from methods.networks.initialisation import Initialisation
+from methods.networks.lenet import lenet
+from methods.networks.mobilenet import mobilenet
 from methods.networks.resnet import resnet
 from methods.networks.small import mlp, small_cnn
 from methods.networks.vgg import vgg
@@ -22,30 +25,56 @@ class _Entry:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     adjustable: bool = False
     """Whether a study may give the arguments in `widths`."""
-    classifier_std: float | None = None
-    """Standard deviation of the initial weights of the last layer; None: by its number of inputs."""
-    conv_fan: Literal["in", "out"] = "out"
-    """Which connections of a convolution its initial weights have their variance from, 2 / fan."""
+    initialisation: Initialisation = field(default_factory=Initialisation)
 
 
 def _cifar_resnet(depth: int, *stages: int) -> _Entry:
-    return _Entry(resnet, True, {"stages": stages}, fixed={"depth": depth}, classifier_std=0.01)
+    spreads = Initialisation(classifier=0.01)
+    return _Entry(resnet, True, {"stages": stages}, fixed={"depth": depth}, initialisation=spreads)
+
+
+def _vgg16(*hidden: int) -> _Entry:
+    widths = {"stages": (64, 128, 256, 512, 512), "hidden": hidden}
+    spreads = Initialisation(hidden=0.01, classifier=0.01)
+    return _Entry(vgg, True, widths, fixed={"depths": (2, 2, 3, 3, 3)}, initialisation=spreads)
 
 
 _CATALOG = {
     "small_cnn": _Entry(small_cnn, True, {"channels": (16, 32), "hidden": 64}, adjustable=True),
     "mlp": _Entry(mlp, False, {"widths": (256, 256)}, adjustable=True),
+    "lenet5": _Entry(
+        lenet,
+        True,
+        {"channels": (6, 16), "hidden": (120, 84)},
+        initialisation=Initialisation(conv="framework", hidden="framework", classifier="framework"),
+    ),
+    "resnet18": _Entry(
+        resnet,
+        True,
+        {"stages": (64, 128, 256, 512)},
+        fixed={"depth": 18},
+        initialisation=Initialisation(classifier="framework"),
+    ),
     "resnet20": _cifar_resnet(20, 16, 32, 64),
     "resnet32": _cifar_resnet(32, 16, 32, 64),
     "resnet56": _cifar_resnet(56, 16, 32, 64),
     "resnet32_double": _cifar_resnet(32, 32, 64, 128),
+    "vgg16": _vgg16(4096, 4096),
+    # The width of the hidden layers in Modularizing-while-Training (Qi et al., ICSE 2024), without its dropout.
+    "vgg16_512": _vgg16(512, 512),
     "vgg19_bn": _Entry(
         vgg,
         True,
         {"stages": (64, 128, 256, 512, 512)},
         fixed={"depths": (2, 2, 4, 4, 4)},
-        classifier_std=0.01,
-        conv_fan="in",
+        initialisation=Initialisation(conv="he", classifier=0.01),
+    ),
+    "mobilenet": _Entry(
+        mobilenet,
+        True,
+        {"stem": 32, "blocks": (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)},
+        fixed={"strides": (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)},
+        initialisation=Initialisation(classifier=0.01),
     ),
 }
 
@@ -111,14 +140,9 @@ def design_network(
     return entry.design(tuple(input_shape), num_outputs, **widths, **entry.fixed)
 
 
-def classifier_std(name: str) -> float | None:
-    """Standard deviation of the initial weights of a network's last layer; None: by its number of inputs."""
-    return _CATALOG[name].classifier_std
-
-
-def conv_fan(name: str) -> Literal["in", "out"]:
-    """Which connections of a network's convolutions their initial weights have their variance from, 2 / fan."""
-    return _CATALOG[name].conv_fan
+def initialisation_of(name: str) -> Initialisation:
+    """How the initial weights of a network are drawn."""
+    return _CATALOG[name].initialisation
 
 
 def _is_width(value: Any) -> bool:

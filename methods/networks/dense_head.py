@@ -50,6 +50,23 @@ def find_head(architecture: Architecture) -> DenseHead | None:
     return DenseHead(tuple(layer.name for layer in layers), tuple(site.name for site in sites), widths)
 
 
+def head_nodes(source: str, widths: Sequence[int]) -> list[Node]:
+    """The nodes of a head: linear layers `hidden1`, `hidden2`, ... with ReLUs behind them, then `classifier`.
+
+    Args:
+        source: Name of the node below, a vector.
+        widths: Inputs, hidden layers, outputs.
+    """
+    nodes: list[Node] = []
+    *inner, last = pairwise(widths)
+    for number, (features, units) in enumerate(inner, start=1):
+        settings = {"in_features": features, "out_features": units}
+        nodes.append(Node(f"hidden{number}", "linear", (source,), settings))
+        nodes.append(Node(f"hidden{number}_relu", "relu", (f"hidden{number}",)))
+        source = f"hidden{number}_relu"
+    return [*nodes, Node("classifier", "linear", (source,), {"in_features": last[0], "out_features": last[1]})]
+
+
 def resized(architecture: Architecture, head: DenseHead, hidden: Sequence[int]) -> Architecture:
     """The architecture with other widths of its head's hidden layers.
 

@@ -1,8 +1,11 @@
-"""Residual networks for small images (He et al., CVPR 2016, section 4.2). Imports no torch.
+"""Residual networks of basic blocks for small images (He et al., CVPR 2016). Imports no torch.
 
-Depth 6n+2: a 3x3 stem, three stages of n basic blocks, global average pooling, one linear layer. Where the shape
-changes, the shortcut is a 1x1 convolution with batch normalisation, as in the public HyperSparse code; He et al. pad
-with zeros there.
+A 3x3 stem, stages of n blocks with two convolutions each, global average pooling, one linear layer: with S stages a
+depth of 2Sn+2. Three stages are the paper's networks for CIFAR-10 (section 4.2, depth 6n+2). Four are its ResNet-18
+(section 4.1) but for the stem, which shrinks large images by a 7x7 convolution and max pooling.
+
+Where the shape changes, the shortcut is a 1x1 convolution with batch normalisation, as the public HyperSparse and MODA
+code have it; He et al. pad with zeros there in networks of these depths.
 """
 
 from __future__ import annotations
@@ -13,7 +16,11 @@ from methods.networks.architecture import Architecture, Node, Shape
 
 
 def resnet(input_shape: Shape, num_outputs: int, *, depth: int, stages: Sequence[int]) -> Architecture:
-    """The architecture for images (C, H, W); `stages` are the channels of the three stages, the first also the stem's.
+    """The architecture for images (C, H, W).
+
+    Args:
+        depth: Convolutions and linear layers along the longest path, 2 for the ends and as many for every stage.
+        stages: Channels of each stage, the first also the stem's.
 
     Raises:
         ValueError: The input is not an image.
@@ -37,10 +44,11 @@ def resnet(input_shape: Shape, num_outputs: int, *, depth: int, stages: Sequence
         nodes.append(Node(name, "relu", (source,)))
         return name
 
+    blocks = (depth - 2) // (2 * len(stages))
     channels = stages[0]
     top = relu("stem_relu", conv_norm("stem", "input", (input_shape[0], channels), kernel_size=3, stride=1))
     for stage, width in enumerate(stages, start=1):
-        for number in range(1, (depth - 2) // 6 + 1):
+        for number in range(1, blocks + 1):
             block = f"stage{stage}_block{number}"
             stride = 2 if stage > 1 and number == 1 else 1
             inner = conv_norm(f"{block}_a", top, (channels, width), kernel_size=3, stride=stride)

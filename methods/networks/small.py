@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from methods.networks.architecture import Architecture, Node, Shape
+from methods.networks.dense_head import head_nodes
 
 
 def mlp(input_shape: Shape, num_outputs: int, *, widths: Sequence[int]) -> Architecture:
@@ -14,12 +15,7 @@ def mlp(input_shape: Shape, num_outputs: int, *, widths: Sequence[int]) -> Archi
     if len(input_shape) == 3:
         nodes.append(Node("flatten", "flatten", ("input",)))
         top, features = "flatten", input_shape[0] * input_shape[1] * input_shape[2]
-    for number, width in enumerate(widths, start=1):
-        nodes.append(Node(f"hidden{number}", "linear", (top,), {"in_features": features, "out_features": width}))
-        nodes.append(Node(f"hidden{number}_relu", "relu", (f"hidden{number}",)))
-        top, features = f"hidden{number}_relu", width
-    nodes.append(Node("classifier", "linear", (top,), {"in_features": features, "out_features": num_outputs}))
-    return Architecture(tuple(nodes), input_shape)
+    return Architecture((*nodes, *head_nodes(top, (features, *widths, num_outputs))), input_shape)
 
 
 def small_cnn(input_shape: Shape, num_outputs: int, *, channels: Sequence[int], hidden: int) -> Architecture:

@@ -178,17 +178,24 @@ def disturbed(network: Network, seed: int) -> Network:
     return network
 
 
+SMALLEST_SIDES = {"lenet5": 16, "vgg16": 32, "vgg16_512": 32, "vgg19_bn": 16}
+"""Of images that a network takes, in pixels; 1 for the others."""
+
+_NARROW = {"lenet5": 0.5, "resnet18": 1 / 16, "vgg16": 1 / 16, "vgg16_512": 1 / 16, "mobilenet": 1 / 8}
+"""Widths at which these networks have about as many weights as the others at a quarter."""
+
+
 def small_input(name: str) -> tuple[int, ...]:
     """A shape that a network of the catalog takes: of a table for `mlp`, else of the smallest usual images."""
-    if name == "mlp":
-        return (6,)
-    return (1, 16, 16) if name.startswith("vgg") else (1, 8, 8)
+    side = SMALLEST_SIDES.get(name, 8)
+    return (6,) if name == "mlp" else (1, side, side)
 
 
 def sample_network(name: str, *, seed: int = 0) -> Network:
     """A disturbed network in evaluation mode: a small one of the catalog, a hand-built one, or `chance<seed>`."""
     if name in network_names():
-        network = build_network(name, input_shape=small_input(name), num_outputs=5, width=0.25, seed=seed)
+        width = _NARROW.get(name, 0.25)
+        network = build_network(name, input_shape=small_input(name), num_outputs=5, width=width, seed=seed)
     else:
         architecture = drawn_by_chance(int(name[6:])) if name.startswith("chance") else HAND_BUILT[name]()
         network = Network(architecture)

@@ -18,7 +18,7 @@ def test_architecture_survives_json(name: str) -> None:
     if name in HAND_BUILT:
         architecture = HAND_BUILT[name]()
     else:
-        architecture = design_network(name, input_shape=(3, 16, 16), num_outputs=7)
+        architecture = design_network(name, input_shape=(3, 32, 32), num_outputs=7)
     read = Architecture.from_json(json.loads(json.dumps(architecture.to_json())))
     assert read == architecture
     assert read.shapes == architecture.shapes

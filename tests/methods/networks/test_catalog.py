@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import subprocess
 import sys
@@ -63,18 +65,68 @@ def test_vgg19_has_the_sizes_of_the_hypersparse_authors(
     assert sum(node.op in ("conv2d", "linear") for node in architecture.nodes) == 17, "19 less two linear layers"
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters", "parameters_of_100", "million_macs", "layers", "units"),
+    [
+        ("vgg16", 33_646_666, 34_015_396, 332.1, 15, 12_416),
+        # By hand: 14,723,136 below the head, then 513 * 512 twice and 513 for each class; 332,111,872 MACs less those of
+        # the wide head, 512 * 4096 + 4096 * 4096 + 4096 * 10, plus 2 * 512 * 512 + 512 * 10.
+        ("vgg16_512", 15_253_578, 15_299_748, 313.7, 15, 5_248),
+        ("resnet18", 11_173_962, 11_220_132, 555.4, 17, 3_904),
+        ("mobilenet", 3_217_226, 3_309_476, 46.4, 27, 10_944),
+        # By hand: 76 * 6, 151 * 16, 401 * 120, 121 * 84, 85 for each class; 75 * 6 * 28 * 28, 150 * 16 * 10 * 10 and
+        # 400 * 120 + 120 * 84 + 84 * 10 MACs.
+        ("lenet5", 62_006, 69_656, 0.7, 4, 226),
+    ],
+)
+def test_networks_of_activation_driven_modularity_have_their_published_sizes(
+    name: str, parameters: int, parameters_of_100: int, million_macs: float, layers: int, units: int
+) -> None:
+    architecture = design_network(name, input_shape=(3, 32, 32), num_outputs=10)
+    weights, others, _, macs = sizes(architecture)
+    assert weights + others == parameters
+    assert round(macs / 1e6, 1) == million_macs
+    assert sum(sizes(design_network(name, input_shape=(3, 32, 32), num_outputs=100))[:2]) == parameters_of_100
+    sites = [architecture.shapes[node.name][0] for node in architecture.nodes if node.op == "relu"]
+    assert (len(sites), sum(sites)) == (layers, units)
+
+
+def test_vgg16_reads_every_position_that_its_last_pooling_leaves() -> None:
+    for size, features in [(32, 512), (63, 512), (64, 2048), (224, 25_088)]:
+        shapes = design_network("vgg16", input_shape=(3, size, size), num_outputs=10).shapes
+        assert shapes["flatten"] == (features,)
+
+
+DIGESTS = {
+    "small_cnn": "2421d9a530280f6c",
+    "mlp": "b60bec7bca25e2c0",
+    "resnet20": "112fb49c50dc3e9d",
+    "resnet32": "380b43fd3fb8e60e",
+    "resnet56": "ed2b00194a23d138",
+    "resnet32_double": "033f8854b721fa8d",
+    "vgg19_bn": "be7ee9f8c3437167",
+}
+"""Of architectures for CIFAR-10 as stored results and artefacts hold them: the name of a node never changes."""
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_architectures_stay_as_stored_results_know_them(name: str) -> None:
+    architecture = design_network(name, input_shape=(3, 32, 32), num_outputs=10)
+    assert hashlib.sha256(json.dumps(architecture.to_json()).encode()).hexdigest()[:16] == DIGESTS[name]
+
+
 def test_resnets_have_their_depth() -> None:
-    for name, depth in [("resnet20", 20), ("resnet32", 32), ("resnet56", 56)]:
+    for name, depth, shortcuts in [("resnet18", 18, 3), ("resnet20", 20, 2), ("resnet32", 32, 2), ("resnet56", 56, 2)]:
         nodes = design_network(name, input_shape=(3, 32, 32), num_outputs=10).nodes
         layers = [node for node in nodes if node.op in ("conv2d", "linear") and "shortcut" not in node.name]
         assert len(layers) == depth
-        assert sum("shortcut" in node.name and node.op == "conv2d" for node in nodes) == 2
+        assert sum("shortcut" in node.name and node.op == "conv2d" for node in nodes) == shortcuts
 
 
 @pytest.mark.parametrize("name", network_names())
 def test_width_scales_every_inner_layer_and_never_to_nothing(name: str) -> None:
     def outputs(width: float) -> list[Any]:
-        nodes = design_network(name, input_shape=(1, 16, 16), num_outputs=3, width=width).nodes
+        nodes = design_network(name, input_shape=(1, 32, 32), num_outputs=3, width=width).nodes
         return [node.settings.get("out_channels", node.settings.get("out_features", 0)) for node in nodes[:-1]]
 
     full = outputs(1.0)
@@ -86,7 +138,7 @@ def test_width_scales_every_inner_layer_and_never_to_nothing(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("resnet21", {}, "unknown network 'resnet21'; known: small_cnn, mlp, resnet20"),
+        ("resnet21", {}, "unknown network 'resnet21'; known: small_cnn, mlp, lenet5, resnet18, resnet20"),
         ("resnet20", {"depth": 8}, "network 'resnet20' has no argument 'depth'; it takes none."),
         ("mlp", {"width": [3]}, "network 'mlp' has no argument 'width'; it takes: widths. Did you mean 'widths'?"),
         ("mlp", {"widths": []}, "network 'mlp': widths must be a list of whole numbers from 1, not []"),
