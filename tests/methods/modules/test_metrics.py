@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from methods.measure import count_macs, count_parameters
+from methods.modules.counting import composition_sizes
 from methods.modules.library import ModuleLibrary
 from methods.modules.metrics import Cohesion, cohesion, modularity
 from methods.networks.architecture import Architecture, Node
-from methods.networks.catalog import network_names
+from methods.networks.catalog import design_network, network_names
 from methods.networks.graph import Network
-from tests.methods.modules.libraries import library_of, random_library, weights_in_module
+from tests.methods.modules.libraries import library_of, patterned_library, random_library, weights_in_module
 from tests.methods.networks.samples import HAND_BUILT, linear, relu
 
 
@@ -95,6 +96,30 @@ def test_figures_agree_with_modules_really_cut(name: str) -> None:
     weights = [weights_in_module(library, label) for label in labels]
     pairs = [len(one & other) / full for one, other in combinations(weights, 2)]
     assert found.mean_overlap == pytest.approx(sum(pairs) / len(pairs))
+
+
+@pytest.mark.parametrize(
+    ("name", "full", "module", "composition", "shared"),
+    [
+        ("vgg16", 33_646_666, 10_002_416, 27_783_232, 1_113_310),
+        ("resnet18", 11_173_962, 3_324_839, 9_225_295, 369_256),
+        ("mobilenet", 3_217_226, 657_303, 2_483_966, 44_868),
+    ],
+)
+def test_published_networks_have_the_sizes_of_the_reference_code(
+    name: str, full: int, module: int, composition: int, shared: int
+) -> None:
+    """Class modules by a fixed pattern, cut and counted by the code of activation-driven modular training."""
+    network = Network(design_network(name, input_shape=(3, 32, 32), num_outputs=10))
+    library = patterned_library(network)
+    one_and_four = torch.zeros(1, 10, dtype=torch.bool)
+    one_and_four[0, [1, 4]] = True
+    assert count_parameters(network) == full
+    assert composition_sizes(library, one_and_four).parameters.item() == composition
+    found = modularity(library)
+    assert found.module_size[1].item() == module / full
+    assert found.overlap[1, 4].item() == shared / full
+    assert torch.equal(found.overlap.diagonal(), found.module_size)
 
 
 def test_library_of_one_class_has_no_pairs() -> None:
