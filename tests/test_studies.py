@@ -54,10 +54,10 @@ def test_the_example_of_the_readme_is_a_valid_study() -> None:
     assert parse_study(text, file="README.md").name == yaml.safe_load(text)["study"]
 
 
-def test_the_small_cifar_study_fits_its_promise_of_twenty_minutes() -> None:
+def test_the_small_cifar_study_fits_its_promise_of_half_an_hour() -> None:
     study = load_study(FOLDER / "cifar10_small.yaml")
     more_seeds = len(study.seeds) - 1
-    runs = sum(cell.num_trials + min(cell.num_trials, study.search.confirm) * more_seeds for cell in study.cells)
+    runs = sum(cell.num_trials + study.search.most_confirmed(cell.num_trials) * more_seeds for cell in study.cells)
     task = study.tasks["cifar10"]
     images = runs * task.epochs * 50_000 * task.fraction * (1 - task.validation_share)
-    assert images <= 1_080_000  # 900 images/s on two cores
+    assert images <= 1_188_000  # 900 images/s on two cores
