@@ -11,18 +11,15 @@ and because one header entry per tensor would weigh more than the weights of a v
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
-import zstandard
 from numpy.typing import NDArray
 from torch import Tensor
 
+from methods.blob import compress, decompress, pack, unpack
 from methods.networks.graph import Architecture, Network
 
 _FORMAT = "paredown-artefact-1"
@@ -53,9 +50,8 @@ def encode(network: Network) -> bytes:
     streams: dict[str, list[Tensor]] = {name: [] for name in _STREAM_DTYPES}
     forms = [_put(tensor.detach().cpu().reshape(-1), streams) for tensor in network.state_dict().values()]
     packed = {name: torch.cat(parts) for name, parts in streams.items() if parts}
-    blob = _pack(packed, {"format": _FORMAT, "forms": forms, "architecture": network.architecture.to_json()})
-    level = _LEVEL if len(blob) <= _FAST_ABOVE_BYTES else _FAST_LEVEL
-    return zstandard.ZstdCompressor(level=level, write_checksum=True).compress(blob)
+    blob = pack(packed, {"format": _FORMAT, "forms": forms, "architecture": network.architecture.to_json()})
+    return compress(blob, level=_LEVEL if len(blob) <= _FAST_ABOVE_BYTES else _FAST_LEVEL)
 
 
 def decode(data: bytes) -> Network:
@@ -65,8 +61,8 @@ def decode(data: bytes) -> Network:
         ArtefactError: The bytes are truncated, damaged or no artefact.
     """
     try:
-        blob = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
-    except (zstandard.ZstdError, MemoryError) as error:
+        blob = decompress(data)
+    except ValueError as error:
         raise ArtefactError(f"no readable artefact in these {len(data)} bytes ({error}); store it again.") from error
     streams, head = _unpack(blob)
     if head.get("format") != _FORMAT:
@@ -86,7 +82,7 @@ def decode(data: bytes) -> Network:
 def save_network(network: Network) -> bytes:
     """Everything needed to go on training: all weights and buffers at full precision, as plain safetensors."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    return _pack(tensors, network.architecture.to_json())
+    return pack(tensors, network.architecture.to_json())
 
 
 def load_network(data: bytes) -> Network:
@@ -190,24 +186,11 @@ def _decode_gaps(coded: NDArray[np.uint8]) -> NDArray[np.int64]:
     return moved[ends] + np.arange(len(ends), dtype=np.int64)
 
 
-def _pack(tensors: dict[str, Tensor], head: object) -> bytes:
-    # One entry of metadata only: safetensors writes several in random order, and equal networks shall give equal bytes.
-    return safetensors.torch.save(tensors, metadata={"paredown": json.dumps(head, separators=(",", ":"))})
-
-
-def _unpack(blob: bytes) -> tuple[dict[str, Tensor], Any]:
-    """Tensors and head of a blob made by `_pack`."""
+def _unpack(blob: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
-        tensors = safetensors.torch.load(blob)
-        header_bytes = int.from_bytes(blob[:8], "little")
-        head = json.loads(json.loads(blob[8 : 8 + header_bytes])["__metadata__"]["paredown"])
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ArtefactError(
-            f"no stored network in these {len(blob)} bytes ({type(error).__name__}: {error}); store it again."
-        ) from error
-    if not isinstance(head, dict):
-        raise ArtefactError(f"stored network: its head is no mapping but {type(head).__name__}.")
-    return tensors, head
+        return unpack(blob)
+    except ValueError as error:
+        raise ArtefactError(f"no stored network in these {len(blob)} bytes ({error}); store it again.") from error
 
 
 def _build(head: dict[str, Any]) -> Network:

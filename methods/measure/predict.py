@@ -25,6 +25,28 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+@contextmanager
+def exact_evaluation(network: nn.Module, *, device: str, dtype: torch.dtype = torch.float32) -> Iterator[None]:
+    """`evaluation_mode` in which float32 is exact: neither TF32 nor a caller's autocast rounds.
+
+    Args:
+        device: Where the network lies.
+        dtype: bfloat16 runs under autocast instead.
+    """
+    kind = torch.device(device).type
+    with (
+        evaluation_mode(network),
+        _without_tf32(),
+        torch.autocast(kind, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16),
+    ):
+        yield
+
+
+def ready(inputs: Tensor, *, normalization: Normalization, device: str) -> Tensor:
+    """Raw samples as a network reads them fastest: on its device, normalised, images channels-last."""
+    return normalise(_laid_out(inputs.to(device)), normalization)
+
+
 def predict(
     network: nn.Module,
     split: Split,
@@ -53,14 +75,9 @@ def predict(
     """
     if len(split) == 0:
         raise ValueError("predict: the split holds no samples; give at least one.")
-    kind = torch.device(device).type
-    with (
-        evaluation_mode(network),
-        _without_tf32(),
-        torch.autocast(kind, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16),
-    ):
+    with exact_evaluation(network, device=device, dtype=dtype):
         batches = [
-            network(normalise(_laid_out(split.inputs[start : start + batch_size].to(device)), normalization)).float()
+            network(ready(split.inputs[start : start + batch_size], normalization=normalization, device=device)).float()
             for start in range(0, len(split), batch_size)
         ]
     # Joined outside of inference mode, so that the caller may use the result like any tensor.

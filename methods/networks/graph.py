@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from methods.networks.architecture import Architecture, Node, Shape
 from methods.networks.sites import Keep, Site, keep_by_site, sites_of
 
-__all__ = ["Architecture", "Keep", "Network", "Node", "Rewired", "Select", "Site", "SiteRun"]
+__all__ = ["Architecture", "Keep", "Network", "Node", "Rewired", "Select", "Site", "SiteRun", "Step"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,26 @@ class SiteRun:
     logits: Tensor
     activations: dict[str, Tensor]
     """Output of each site by name, (N, C, H, W) or (N, D); empty unless asked for."""
+
+
+class Step(NamedTuple):
+    """One node at work, on the values of all nodes by their place in `Architecture.nodes`."""
+
+    function: Callable[..., Tensor]
+    sources: tuple[int, ...]
+    """Places of its inputs."""
+    target: int
+    """Place of its output."""
+    spent: tuple[int, ...]
+    """Places that nobody reads afterwards."""
+
+    def run(self, values: list[Tensor | None]) -> Tensor:
+        """Put the node's output among the values, and let go of those that are spent."""
+        value = self.function(*[values[source] for source in self.sources])
+        values[self.target] = value
+        for source in self.spent:
+            values[source] = None
+        return value
 
 
 class Select(nn.Module):
@@ -69,6 +90,11 @@ class Network(nn.Module):
                     raise ValueError(f"node {node.name!r}: the name is taken by nn.ModuleDict; choose another")
                 self.nodes[node.name] = made
         self._steps = _compile(architecture, functions)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The work of all nodes but the input, in order, for those who go through it piece by piece."""
+        return self._steps
 
     def forward(self, x: Tensor) -> Tensor:
         return _run_steps(self._steps, x)
@@ -125,8 +151,8 @@ class Rewired(nn.Module):
         self.nodes = nn.ModuleDict({name: layers.get(name, layer) for name, layer in network.nodes.items()})
         names = [node.name for node in network.architecture.nodes[1:]]
         self._steps = [
-            (layers.get(name, function), sources, target, spent)
-            for name, (function, sources, target, spent) in zip(names, network._steps, strict=True)
+            step._replace(function=layers.get(name, step.function))
+            for name, step in zip(names, network.steps, strict=True)
         ]
         self.train(network.training)
 
@@ -134,21 +160,17 @@ class Rewired(nn.Module):
         return _run_steps(self._steps, x)
 
 
-_Step = tuple[Callable[..., Tensor], tuple[int, ...], int, tuple[int, ...]]
-"""A callable, the places of its inputs, the place of its output, the places that nobody reads afterwards."""
-
-
-def _compile(architecture: Architecture, functions: dict[str, Callable[..., Tensor]]) -> list[_Step]:
+def _compile(architecture: Architecture, functions: dict[str, Callable[..., Tensor]]) -> tuple[Step, ...]:
     place = {node.name: position for position, node in enumerate(architecture.nodes)}
     last_reader = {name: node.name for node in architecture.nodes for name in node.inputs}
-    steps: list[_Step] = []
+    steps: list[Step] = []
     for node in architecture.nodes[1:]:
         spent = tuple(place[name] for name in dict.fromkeys(node.inputs) if last_reader[name] == node.name)
-        steps.append((functions[node.name], tuple(place[name] for name in node.inputs), place[node.name], spent))
-    return steps
+        steps.append(Step(functions[node.name], tuple(place[name] for name in node.inputs), place[node.name], spent))
+    return tuple(steps)
 
 
-def _run_steps(steps: Sequence[_Step], x: Tensor) -> Tensor:
+def _run_steps(steps: Sequence[Step], x: Tensor) -> Tensor:
     values: list[Tensor | None] = [x] * (len(steps) + 1)
     target = 0
     for function, sources, target, spent in steps:

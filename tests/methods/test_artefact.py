@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from methods.artefact import (
+    _FORMAT,
     ArtefactError,
     _decode_gaps,
     _encode_gaps,
@@ -23,6 +24,7 @@ from methods.artefact import (
     load_network,
     save_network,
 )
+from methods.blob import pack
 from methods.networks.architecture import Architecture, Node
 from methods.networks.build import build_network
 from methods.networks.catalog import network_names
@@ -207,11 +209,9 @@ def test_foreign_bytes_are_refused(data: bytes) -> None:
     ],
 )
 def test_artefact_that_contradicts_itself_is_refused(head: dict[str, object], message: str) -> None:
-    from methods.artefact import _FORMAT, _pack
-
     network = linear_chain(3, 3)
     good = {"format": _FORMAT, "forms": ["half", 0], "architecture": network.architecture.to_json()}
-    blob = _pack({"half": torch.ones(9, dtype=torch.float16)}, good | head)
+    blob = pack({"half": torch.ones(9, dtype=torch.float16)}, good | head)
     with pytest.raises(ArtefactError, match=message):
         decode(zstandard.compress(blob))
 
@@ -243,8 +243,6 @@ def test_truncated_saved_network_is_refused(cut: int) -> None:
 
 
 def test_saved_weights_of_another_architecture_are_refused() -> None:
-    from methods.artefact import _pack
-
-    data = _pack({"other": torch.zeros(3)}, linear_chain(3, 2).architecture.to_json())
+    data = pack({"other": torch.zeros(3)}, linear_chain(3, 2).architecture.to_json())
     with pytest.raises(ArtefactError, match="do not fit"):
         load_network(data)

@@ -45,3 +45,13 @@ def weights_in_module(library: ModuleLibrary, label: int) -> set[int]:
     module = extract(numbered, library.keep([label]), [label])
     found = {int(value) for parameter in module.parameters() for value in parameter.flatten().tolist()}
     return found - {0}  # weights that surgery makes up where nothing comes into a layer
+
+
+def drawn_library(network: Network, *, seed: int, kept: float = 0.6) -> ModuleLibrary:
+    """Each class keeps about this share of each site's units."""
+    generator = torch.Generator().manual_seed(seed)
+    num_classes = network.architecture.num_outputs
+    masks = tuple(torch.rand(num_classes, site.units, generator=generator) < kept for site in network.sites)
+    return ModuleLibrary(
+        network, tuple(f"class {index}" for index in range(num_classes)), masks, {"threshold": 0.9, "minimum": True}
+    )

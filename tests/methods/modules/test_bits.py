@@ -1,0 +1,31 @@
+"""Sets as bits of words."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from methods.modules.bits import grouped, members_of, words_of
+
+
+@settings(max_examples=50, deadline=None)
+@given(num_sets=st.integers(0, 20), num_bits=st.integers(1, 200), seed=st.integers(0, 2**16))
+def test_words_hold_the_sets_and_intersect_them(num_sets: int, num_bits: int, seed: int) -> None:
+    one, other = np.random.default_rng(seed).random((2, num_sets, num_bits)) < 0.5
+    words = words_of(one)
+    assert words.shape == (num_sets, -(-num_bits // 64))
+    assert np.array_equal(members_of(words, num_bits=num_bits), one)
+    assert np.array_equal(members_of(words & words_of(other), num_bits=num_bits), one & other)
+
+
+@settings(max_examples=50, deadline=None)
+@given(num_sets=st.integers(1, 60), num_words=st.integers(1, 4), seed=st.integers(0, 2**16))
+def test_groups_are_those_of_equal_rows(num_sets: int, num_words: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    # Few different words, also such as differ in their highest bit alone.
+    words = draw.choice(np.array([0, 1, 2**63, 2**63 + 1], dtype=np.uint64), (num_sets, num_words))
+    first, group = grouped(words)
+    assert len(first) == len(np.unique(words, axis=0)) == group.max() + 1
+    assert np.array_equal(words[first[group]], words)
+    assert np.array_equal(group[first], np.arange(len(first)))
