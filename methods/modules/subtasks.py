@@ -156,7 +156,9 @@ def mean_by_size(subsets_SK: Tensor, value_S: Tensor) -> dict[int, float]:
     """Number of classes -> mean over the subsets of so many; those without a value (NaN) are left out."""
     size_S = subsets_SK.sum(dim=1)
     known_S = ~value_S.isnan()
-    return {int(size): float(value_S[known_S & (size_S == size)].mean()) for size in size_S[known_S].unique()}
+    return {
+        int(size): float(value_S[known_S & (size_S == size)].mean()) for size in sorted(set(size_S[known_S].tolist()))
+    }
 
 
 def num_samples(labels_N: Tensor, subsets_SK: Tensor) -> Tensor:
