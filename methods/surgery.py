@@ -2,6 +2,9 @@
 
 Each channel of each node is either *present* in the cut network or not (`methods.networks.presence`). Where two readers
 of a node want different channels, as on both sides of an identity shortcut, a `select` node adapts them.
+
+The public MODA code departs from this where a depthwise convolution keeps no channel that the site before it keeps: it
+then feeds the first channel of the convolution. Here all its channels read zeros, as in the masked network.
 """
 
 from __future__ import annotations

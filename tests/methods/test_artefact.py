@@ -25,7 +25,10 @@ from methods.artefact import (
 )
 from methods.networks.architecture import Architecture, Node
 from methods.networks.build import build_network
+from methods.networks.catalog import network_names
 from methods.networks.graph import Network
+from methods.surgery import deploy
+from tests.methods.networks.samples import sample_network
 
 SECTION_7 = {0.9: 481_317, 0.98: 108_791, 0.99: 57_000, 0.995: 30_681}
 """Pruning rate -> bytes of gaps and float16 values of ResNet-32; 0.99 with equal shares in all layers is our own."""
@@ -223,6 +226,14 @@ def test_saved_network_is_the_same_bit_for_bit() -> None:
     assert_same_tensors(loaded, dict(network.state_dict()))
     assert int(loaded.state_dict()["nodes.stem_norm.num_batches_tracked"]) == 1
     assert save_network(loaded) == data
+
+
+@pytest.mark.parametrize("name", network_names())
+def test_networks_of_the_catalog_survive_the_artefact(name: str) -> None:
+    network = deploy(sample_network(name))
+    decoded = decode(encode(network))
+    assert decoded.architecture == network.architecture
+    assert_same_tensors(decoded, rounded(network))
 
 
 @pytest.mark.parametrize("cut", [0, 7, 8, 50, -1])

@@ -16,6 +16,7 @@ from methods.surgery import dead_units, deploy, extract, fold_batch_norm
 from tests.methods.networks.samples import (
     HAND_BUILT,
     conv,
+    disturbed,
     linear,
     random_inputs,
     random_keep,
@@ -66,6 +67,89 @@ def test_extracted_network_equals_the_masked_one(name: str) -> None:
             cut = extract(exact, keep, outputs)
             assert worst(cut(x.double()), exact.run(x.double(), keep=keep).logits[:, columns]) < 1e-12
         assert all(tensor.dtype == torch.float64 for tensor in cut.parameters())
+
+
+def by_remainder(network: Network, classes: list[int]) -> list[Tensor]:
+    """A made-up keep-set: class c keeps unit u of site t iff ((7u + 3t + 5c) mod 11) < 6; here the union of classes."""
+    return [
+        torch.stack([(7 * torch.arange(site.units) + 3 * t + 5 * c) % 11 < 6 for c in classes]).any(dim=0)
+        for t, site in enumerate(network.sites)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "composition"),
+    [
+        ("vgg16", 10_002_416, 27_783_232),
+        ("resnet18", 3_324_839, 9_225_295),
+        ("mobilenet", 657_303, 2_483_966),
+    ],
+)
+def test_class_modules_have_the_sizes_of_the_release_and_compute_the_same(
+    name: str, module: int, composition: int
+) -> None:
+    """At full width; the numbers come from the public MODA code."""
+    network = build_network(name, input_shape=(3, 32, 32), num_outputs=10, seed=0)
+    network = disturbed(network, seed=0).eval()
+    x = random_inputs(network, seed=0, samples=1)
+    for classes, size in (([1], module), ([1, 4], composition)):
+        keep = by_remainder(network, classes)
+        cut = extract(network, keep, classes)
+        assert num_weights(cut) == size
+        with torch.no_grad():
+            assert worst(cut(x), network.run(x, keep=keep).logits[:, classes]) < 1e-6
+
+
+def test_channels_are_cut_at_every_position_that_vgg16_flattens() -> None:
+    network = build_network("vgg16", input_shape=(3, 64, 64), num_outputs=5, width=1 / 16, seed=0)
+    initialise(network, seed=0)  # without the tiny weights of its linear layers
+    network = disturbed(network, seed=0).double().eval()
+    keep = random_keep(network, seed=0) | {"stage5_3_relu": torch.arange(32) % 3 == 1}
+    cut = extract(network, keep)
+    assert cut.architecture.shapes["flatten"] == (11 * 2 * 2,)
+    x = random_inputs(network, seed=0, dtype=torch.float64)
+    with torch.no_grad():
+        assert worst(cut(x), network.run(x, keep=keep).logits) < 1e-12
+
+
+@pytest.mark.parametrize("block", ["stage1_block1", "stage2_block2", "stage4_block2"])
+def test_identity_shortcut_carries_what_both_sides_keep(block: str) -> None:
+    network = sample_network("resnet18").double()
+    names = [site.name for site in network.sites]
+    before = names[names.index(f"{block}_a_relu") - 1]
+    units = torch.arange(network.sites[names.index(before)].units)
+    x = random_inputs(network, seed=0, dtype=torch.float64)
+    for below, above in [(units % 2 == 0, units % 3 == 0), (units < 2, units >= 2), (units >= 2, units < 0)]:
+        keep = {before: below, f"{block}_relu": above}
+        cut = extract(network, keep)
+        with torch.no_grad():
+            assert worst(cut(x), network.run(x, keep=keep).logits) < 1e-12
+        layers = {site.name: site.units for site in cut.sites}
+        assert layers.get(f"{block}_relu", 0) == int(above.sum())
+
+
+@pytest.mark.parametrize(("block", "stride"), [(3, 1), (4, 2)])
+def test_depthwise_channels_without_an_input_put_out_their_constants(block: int, stride: int) -> None:
+    """Also where the sites share no channel; there the MODA code feeds the first one and computes something else."""
+    network = sample_network("mobilenet").double()
+    before, depthwise = f"block{block - 1}_b_relu", f"block{block}_a"
+    nodes = {node.name: node for node in network.architecture.nodes}
+    assert nodes[f"{depthwise}_conv"].pair("stride") == (stride, stride)
+    network.nodes[f"{depthwise}_norm"].get_parameter("bias").data.fill_(1.0)  # so that no unit is dead
+    units = torch.arange(network.architecture.shapes[before][0])
+    x = random_inputs(network, seed=0, dtype=torch.float64)
+    for p, d in [(units % 2 == 0, units % 3 == 0), (units < 3, units >= 3), (units < 0, units < 5)]:
+        keep = {before: p, f"{depthwise}_relu": d}
+        cut = extract(network, keep)
+        shapes = cut.architecture.shapes
+        with torch.no_grad():
+            wanted = network.run(x, keep=keep).logits
+            assert worst(cut(x), wanted) < 1e-12
+            assert shapes[f"{depthwise}_norm"][0] == shapes[f"{depthwise}_relu"][0] == d.sum()
+            assert shapes.get(before, (0,))[0] == (p & d).sum()
+            if not (p & d).any():
+                first_fed = network.run(x, keep=keep | {before: units == units[d][0]}).logits
+                assert worst(first_fed, wanted) > 1e-3
 
 
 @pytest.mark.parametrize("name", [*CATALOG, *HAND_BUILT])

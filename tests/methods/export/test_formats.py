@@ -21,7 +21,18 @@ from methods.networks.graph import Network
 from methods.surgery import deploy, extract
 from tests.methods.networks.samples import HAND_BUILT, linear, random_inputs, sample_network
 
-SAMPLES = ("resnet20", "small_cnn", "mlp", *HAND_BUILT, "chance1", "chance2")
+SAMPLES = (
+    "resnet20",
+    "small_cnn",
+    "mlp",
+    "lenet5",
+    "resnet18",
+    "vgg16",
+    "mobilenet",
+    *HAND_BUILT,
+    "chance1",
+    "chance2",
+)
 
 
 def deployed(name: str, *, normalised: bool = True) -> Deployed:

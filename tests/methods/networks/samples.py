@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import torch
+from torch import nn
 
 from methods.networks.architecture import Architecture, Node
 from methods.networks.build import build_network, initialise
@@ -167,15 +168,31 @@ def drawn_by_chance(seed: int) -> Architecture:
 
 
 def disturbed(network: Network, seed: int) -> Network:
-    """The network with random statistics, scales and biases, as after training."""
+    """The network with random scales and biases, and with statistics near those of its inputs, as after training.
+
+    With statistics drawn at will, signals would fade from layer to layer, until logits of deep networks depend on
+    their biases alone.
+    """
     generator = torch.Generator().manual_seed(seed)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    mode = network.training
     with torch.no_grad():
-        for name, tensor in network.state_dict().items():
-            if name.endswith("running_var"):
-                tensor.uniform_(0.5, 2.0, generator=generator)
-            elif not name.endswith("num_batches_tracked") and tensor.dim() == 1:
+        for name, tensor in network.named_parameters():
+            if tensor.dim() == 1:
                 tensor.normal_(0.5 if "norm" in name and name.endswith("weight") else 0.0, 0.5, generator=generator)
-    return network
+        for norm in norms:
+            norm.momentum = 1.0
+        network.train()(random_inputs(network, seed=seed, samples=16))
+        for norm in norms:
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            norm.momentum = 0.1
+            shift = torch.randn(norm.num_features, generator=generator)
+            norm.running_mean += 0.2 * shift * norm.running_var.sqrt()
+            # A channel that hardly varies among so few samples would be blown up for others.
+            norm.running_var.clamp_(min=0.1 * norm.running_var.mean().item())
+            norm.running_var *= torch.empty(norm.num_features).uniform_(0.5, 2.0, generator=generator)
+    return network.train(mode)
 
 
 SMALLEST_SIDES = {"lenet5": 16, "vgg16": 32, "vgg16_512": 32, "vgg19_bn": 16}

@@ -69,8 +69,8 @@ def test_vgg19_has_the_sizes_of_the_hypersparse_authors(
     ("name", "parameters", "parameters_of_100", "million_macs", "layers", "units"),
     [
         ("vgg16", 33_646_666, 34_015_396, 332.1, 15, 12_416),
-        # By hand: 14,723,136 below the head, then 513 * 512 twice and 513 for each class; 332,111,872 MACs less those of
-        # the wide head, 512 * 4096 + 4096 * 4096 + 4096 * 10, plus 2 * 512 * 512 + 512 * 10.
+        # By hand: 14,723,136 below the head, then 513 * 512 twice and 513 for each class; 332,111,872 MACs less those
+        # of the wide head, 512 * 4096 + 4096 * 4096 + 4096 * 10, plus 2 * 512 * 512 + 512 * 10.
         ("vgg16_512", 15_253_578, 15_299_748, 313.7, 15, 5_248),
         ("resnet18", 11_173_962, 11_220_132, 555.4, 17, 3_904),
         ("mobilenet", 3_217_226, 3_309_476, 46.4, 27, 10_944),
