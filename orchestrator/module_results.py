@@ -68,6 +68,13 @@ class ModulesResult(BaseModel):
     subtasks: tuple[SubtaskSize, ...]
     """Ascending by number of classes; empty where there are fewer than two classes to tell apart."""
 
+    @property
+    def reuse_accuracy(self) -> float | None:
+        """Unweighted mean over the numbers of classes, as in the paper of MODA; None without sub-tasks."""
+        if not self.subtasks:
+            return None
+        return sum(one.accuracy for one in self.subtasks) / len(self.subtasks)
+
     def ratio(self, measure: str, reference: Sizes) -> float:
         """Mean size of a deployed module as a share of the dense network's; `measure` is a field of `Sizes`."""
         sizes = [float(getattr(card.sizes, measure)) for card in self.cards]

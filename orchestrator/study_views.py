@@ -11,6 +11,7 @@ from orchestrator.report import summary_lines, write_report
 from orchestrator.results import results_table, table_bytes
 from orchestrator.spec import Study
 from orchestrator.store import Store, StudyFolder
+from orchestrator.subtask_comparison import compare_subtasks
 from orchestrator.subtask_table import subtask_table
 
 _TIMINGS_FILE = "timings.json"
@@ -33,7 +34,9 @@ def write_views(study: Study, store: Store) -> Views:
     if not any(record.status == "finished" for record in folder.records()):
         return Views()
     report = write_report(store, study.name)
-    return Views(str(report), tuple(summary_lines(compare(store, study.name))))
+    comparison = compare(store, study.name)
+    subtasks = compare_subtasks(store, study.name, comparison)
+    return Views(str(report), tuple(summary_lines(comparison, subtasks)))
 
 
 def write_results(study: Study, store: Store) -> None:

@@ -6,6 +6,7 @@ other logits are cut off. The columns are `COLUMNS`. A pure function of what the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from orchestrator.runs import Record, RunResult
 
 COMPOSED = "composed"
 """In the column `network`: made of class modules."""
+WHOLE = "whole"
+"""Likewise: a delivered network with the other logits cut off."""
 TEST_KEY = "subtask_accuracy_"
 """In a study's test sheet, with the number of classes behind it."""
 
@@ -30,6 +33,7 @@ COLUMNS = (
     Column("run_key", pa.string(), "Content key of the run."),
     Column("network", pa.string(), "`composed` of class modules, or `whole` with the other logits cut off."),
     Column("variant", pa.string(), "Label of the network of the run that it was made of."),
+    Column("settings", pa.string(), "JSON of how units were chosen for the modules; `{}` of a whole network."),
     Column("num_classes", pa.int64(), "k: how many classes a sub-task has."),
     Column("val_accuracy", pa.float64(), "On validation samples of the k classes, mean over subsets of the classes."),
     Column("test_accuracy", pa.float64(), "The same on test; null until the test split is opened."),
@@ -76,8 +80,9 @@ def _run_rows(result: RunResult, sheet: Mapping[str, Mapping[str, float]]) -> It
         tested = sheet.get(f"{result.key}/{variant.label}", {})
         for count, accuracy in variant.subtasks.items():
             yield {
-                "network": "whole",
+                "network": WHOLE,
                 "variant": variant.label,
+                "settings": "{}",
                 "num_classes": int(count),
                 "val_accuracy": accuracy,
                 "test_accuracy": tested.get(f"{TEST_KEY}{count}"),
@@ -91,6 +96,7 @@ def _run_rows(result: RunResult, sheet: Mapping[str, Mapping[str, float]]) -> It
         yield {
             "network": COMPOSED,
             "variant": result.modules.variant,
+            "settings": json.dumps(result.modules.settings, sort_keys=True),
             "num_classes": one.num_classes,
             "val_accuracy": one.accuracy,
             "test_accuracy": tested.get(f"{TEST_KEY}{one.num_classes}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.comparison import Configuration, TaskComparison, Terms
@@ -33,26 +34,33 @@ def axes_of(task: TaskComparison, terms: Terms) -> Axes:
     return Axes(smallest / 1.25, largest * 1.25, lowest, highest)
 
 
-def _scores(task: TaskComparison, terms: Terms) -> tuple[float, float]:
-    shown = [one.score(task.split) for one in task.configurations]
-    means = [one.mean for one in shown] or [one.score for one in task.trials] or [0.0, 1.0]
-    if task.dense is not None:
-        means.append(task.dense.score(task.split).mean - terms.tolerance)
+def score_range(means: Iterable[float], *, lows: Iterable[float], highs: Iterable[float]) -> tuple[float, float]:
+    """What a score axis shows: all means as far as 1 below the highest, and intervals as far as they leave room.
+
+    Args:
+        means: At least one.
+        lows, highs: Ends of intervals.
+    """
+    given = list(means)
     # An accuracy spans 1 at most; an R2 may lie anywhere below 0, and one bad point would press all others together.
-    lowest, highest = max(min(means), max(means) - 1), max(means)
+    lowest, highest = max(min(given), max(given) - 1), max(given)
     # Intervals of few seeds can be wider than all else: they may widen the range by half, no more.
     room = max(highest - lowest, 0.01) / 2
-    lowest = max(min([lowest, *_ends(task, low=True)]), lowest - room)
-    highest = min(max([highest, *_ends(task, low=False)]), highest + room)
+    lowest = max(min([lowest, *lows]), lowest - room)
+    highest = min(max([highest, *(min(end, 1.0) for end in highs)]), highest + room)
     margin = 0.06 * max(highest - lowest, 0.01)
     # No score is above 1, so nothing is lost when the axis ends just there.
     return lowest - margin, min(highest + margin, max(1.0, highest) + margin / 3)
 
 
-def _ends(task: TaskComparison, *, low: bool) -> list[float]:
-    found = [one.score(task.split) for one in task.configurations if one.on_front]
-    ends = [one.low if low else one.high for one in found]
-    return [end if low else min(end, 1.0) for end in ends if end is not None]
+def _scores(task: TaskComparison, terms: Terms) -> tuple[float, float]:
+    means = [one.score(task.split).mean for one in task.configurations]
+    means = means or [one.score for one in task.trials] or [0.0, 1.0]
+    if task.dense is not None:
+        means.append(task.dense.score(task.split).mean - terms.tolerance)
+    front = [one.score(task.split) for one in task.configurations if one.on_front]
+    lows = [one.low for one in front if one.low is not None]
+    return score_range(means, lows=lows, highs=[one.high for one in front if one.high is not None])
 
 
 def front_of(task: TaskComparison, method: str) -> list[Configuration]:

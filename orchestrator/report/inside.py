@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from methods.figures import Figure
 from orchestrator.comparison import Configuration, TaskComparison, Terms
+from orchestrator.deployment import deployed
 from orchestrator.report.charts import chart
 from orchestrator.report.marks import Mark
 from orchestrator.report.markup import Markup, element
@@ -25,20 +26,9 @@ class ShownRun:
 
 
 def shown_runs(task: TaskComparison, terms: Terms) -> tuple[ShownRun, ...]:
-    """One run of each method, dense first: of the configuration that one would deploy, with the study's first seed.
-
-    That is the smallest within tolerance of dense, else the most accurate on validation, the smaller of equals.
-    """
+    """One run of each method, dense first: of the configuration that one would deploy, with the study's first seed."""
     found = [] if task.dense is None else [_run(task.dense, terms, "the reference")]
-    for one in task.methods:
-        if one.within_tolerance is not None:
-            found.append(_run(one.within_tolerance, terms, f"the smallest within {terms.tolerance:g} of dense"))
-            continue
-        own = [configuration for configuration in task.configurations if configuration.method == one.method]
-        if own:
-            best = max(own, key=lambda found: (found.validation.mean, -found.ratios[terms.measure].mean))
-            found.append(_run(best, terms, "the most accurate, as none is within tolerance of dense"))
-    return tuple(found)
+    return (*found, *(_run(one.configuration, terms, one.why) for one in deployed(task, terms)))
 
 
 def _run(configuration: Configuration, terms: Terms, why: str) -> ShownRun:

@@ -13,7 +13,10 @@ from orchestrator.report.marks import Mark, marks_of
 from orchestrator.report.markup import Markup, element
 from orchestrator.report.picture import picture
 from orchestrator.report.style import style_sheet
+from orchestrator.report.subtask_words import subtask_lines
+from orchestrator.report.subtasks import subtask_section
 from orchestrator.report.tables import at_equal_size, configurations, head, rerun_command, table, verdicts
+from orchestrator.subtask_comparison import SubtaskComparison
 
 MOST_RUN_LINES = 2_000
 """Runs listed one by one; 2,000 are about a megabyte of page."""
@@ -21,11 +24,12 @@ MOST_RUN_LINES = 2_000
 _ENVIRONMENT_WORDS = {"git": "code", "gpu": "GPU", "cpu": "CPU", "torch": "PyTorch", "python": "Python"}
 
 
-def page(comparison: Comparison, facts: Facts) -> str:
+def page(comparison: Comparison, subtasks: Mapping[str, SubtaskComparison], facts: Facts) -> str:
     """The whole page.
 
     Args:
         comparison: What the study says.
+        subtasks: Task -> what it says of k of N classes, where class modules were confirmed.
         facts: Everything else worth knowing of it.
 
     Returns:
@@ -34,9 +38,11 @@ def page(comparison: Comparison, facts: Facts) -> str:
     marks = marks_of(one.method for task in comparison.tasks for one in task.methods)
     body = element(
         "body",
-        element("header", *_opening(comparison, facts)),
+        element("header", *_opening(comparison, subtasks, facts)),
         element(
-            "main", *(_task(task, comparison, facts, marks) for task in comparison.tasks), *_closing(comparison, facts)
+            "main",
+            *(_task(task, subtasks.get(task.task), comparison, facts, marks) for task in comparison.tasks),
+            *_closing(comparison, facts),
         ),
     )
     title = f"{comparison.study}: comparison"
@@ -48,12 +54,11 @@ def page(comparison: Comparison, facts: Facts) -> str:
     return "<!doctype html>\n" + element("html", top, body, lang="en")
 
 
-def _opening(comparison: Comparison, facts: Facts) -> list[Markup]:
-    answers = [
-        element("li", element("strong", f"{task.task}: "), line)
-        for task in comparison.tasks
-        for line in words.task_lines(task, comparison.terms)
-    ]
+def _opening(comparison: Comparison, subtasks: Mapping[str, SubtaskComparison], facts: Facts) -> list[Markup]:
+    said = {task.task: words.task_lines(task, comparison.terms) for task in comparison.tasks}
+    for name, found in subtasks.items():
+        said[name] += subtask_lines(found)
+    answers = [element("li", element("strong", f"{name}: "), line) for name, lines in said.items() for line in lines]
     failed = Counter(line.status for line in facts.runs)["failed"]
     if failed:
         answers.append(element("li", element("a", f"{_count(failed, 'run')} failed", href="#failures"), "."))
@@ -83,7 +88,13 @@ def _opening(comparison: Comparison, facts: Facts) -> list[Markup]:
     ]
 
 
-def _task(task: TaskComparison, comparison: Comparison, facts: Facts, marks: Mapping[str, Mark]) -> Markup:
+def _task(
+    task: TaskComparison,
+    subtasks: SubtaskComparison | None,
+    comparison: Comparison,
+    facts: Facts,
+    marks: Mapping[str, Mark],
+) -> Markup:
     terms = comparison.terms
     parts = [element("h2", task.task)]
     if task.configurations or task.trials:
@@ -95,6 +106,8 @@ def _task(task: TaskComparison, comparison: Comparison, facts: Facts, marks: Map
         parts += [element("h3", "Who differs from whom"), judged]
     if task.configurations:
         parts += [element("h3", "Confirmed configurations"), configurations(task, terms, marks, facts.store)]
+    if subtasks is not None:
+        parts += subtask_section(subtasks, terms, marks)
     recorded = inside(task, terms, marks, facts.figures)
     if recorded:
         said = "One run of each method, as it recorded itself while it trained."

@@ -146,9 +146,10 @@ def _confirmed(canvas: _Canvas, one: Configuration, task: TaskComparison, terms:
     colour = mark.css if mark else "var(--ink)"
     parts: list[Markup] = []
     if found.low is not None and found.high is not None:
-        parts.append(element("path", d=_bar(canvas, x, found.low, found.high), stroke=colour, class_="bar"))
+        ends = canvas.y_inside(found.low), canvas.y_inside(found.high)
+        parts.append(element("path", d=error_bar(x, *ends), stroke=colour, class_="bar"))
     fill = colour if one.on_front else "var(--paper)"
-    parts.append(_shape(x, y, mark, fill=fill, stroke=colour))
+    parts.append(shape(x, y, mark, fill=fill, stroke=colour))
     name = " ".join(part for part in (f"{one.method} #{one.trial}", one.variant, words.settings(one.config)) if part)
     error = words.mse_and_spread(one.mse(task.split))
     label = (
@@ -160,14 +161,14 @@ def _confirmed(canvas: _Canvas, one: Configuration, task: TaskComparison, terms:
     )
 
 
-def _bar(canvas: _Canvas, x: float, low: float, high: float) -> str:
-    """A vertical bar with a cap at each end that lies within the frame."""
-    ends = [canvas.y_inside(low), canvas.y_inside(high)]
-    caps = [f"M{x - 4:.1f} {y:.1f}h8" for y in ends if TOP < y < BOTTOM]
-    return f"M{x:.1f} {ends[0]:.1f}V{ends[1]:.1f}{''.join(caps)}"
+def error_bar(x: float, low: float, high: float) -> str:
+    """A vertical bar with a cap at each end that lies within the frame; the ends are places on the picture."""
+    caps = [f"M{x - 4:.1f} {y:.1f}h8" for y in (low, high) if TOP < y < BOTTOM]
+    return f"M{x:.1f} {low:.1f}V{high:.1f}{''.join(caps)}"
 
 
-def _shape(x: float, y: float, mark: Mark | None, *, fill: str, stroke: str) -> Markup:
+def shape(x: float, y: float, mark: Mark | None, *, fill: str, stroke: str) -> Markup:
+    """A method's mark at a place on the picture; None: the dense reference."""
     if mark is None:
         return element("path", d=f"M{x - 6:.1f} {y:.1f}h12M{x:.1f} {y - 6:.1f}v12", stroke=stroke, class_="cross")
     if not mark.outline:
@@ -190,7 +191,7 @@ def _legend_item(name: str, mark: Mark | None) -> Markup:
 def swatch(mark: Mark | None) -> Markup:
     """A method's mark beside its name; None: the dense reference."""
     colour = mark.css if mark else "var(--ink)"
-    return element("svg", _shape(9.0, 9.0, mark, fill=colour, stroke=colour), viewBox="0 0 18 18", aria_hidden="true")
+    return element("svg", shape(9.0, 9.0, mark, fill=colour, stroke=colour), viewBox="0 0 18 18", aria_hidden="true")
 
 
 def _caption(task: TaskComparison, terms: Terms) -> Markup:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import orchestrator.report.words as words
 from orchestrator.comparison import Comparison, MethodSummary, TaskComparison, Terms
+from orchestrator.report.subtask_words import subtask_lines, subtask_rows
+from orchestrator.subtask_comparison import SubtaskComparison
 
 
-def summary_lines(comparison: Comparison) -> list[str]:
-    """One table per task, then what it says.
+def summary_lines(comparison: Comparison, subtasks: Mapping[str, SubtaskComparison]) -> list[str]:
+    """One table per task, another of its sub-tasks where class modules were confirmed, then what they say.
+
+    Args:
+        comparison: What the study says.
+        subtasks: Task -> what it says of k of N classes.
 
     Returns:
         Lines without markup; tables are as wide as their content, sentences are not wrapped.
@@ -16,6 +24,8 @@ def summary_lines(comparison: Comparison) -> list[str]:
     for task in comparison.tasks:
         lines += [*_title(task, comparison.terms), *_aligned(_rows(task, comparison.terms))]
         lines += [f"  {line}" for line in words.task_lines(task, comparison.terms)]
+        if task.task in subtasks:
+            lines += _subtasks(subtasks[task.task])
         lines += [f"  Incomplete: {line}" for line in task.incomplete]
         lines.append("")
     return lines + words.limits(comparison)[:1]
@@ -24,6 +34,15 @@ def summary_lines(comparison: Comparison) -> list[str]:
 def _title(task: TaskComparison, terms: Terms) -> list[str]:
     metric, measure = words.METRIC_WORDS[task.metric], words.MEASURE_WORDS[terms.measure]
     return [f"{task.task}: {task.split} {metric}, mean ± std, n = {len(terms.seeds)}; size is the share of {measure}"]
+
+
+def _subtasks(found: SubtaskComparison) -> list[str]:
+    title = (
+        f"  Sub-tasks of {found.sizes[-1]} classes: {found.split} accuracy (and share of the dense network's "
+        "parameters) on k of them"
+    )
+    said = [f"  {line}" for line in subtask_lines(found)]
+    return [title, *_aligned(subtask_rows(found)), *said]
 
 
 def _rows(task: TaskComparison, terms: Terms) -> list[list[str]]:

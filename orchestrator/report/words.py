@@ -91,11 +91,12 @@ def duration(seconds: float) -> str:
 
 def settings(values: Mapping[str, Any]) -> str:
     """`eta=1.05, width=0.5`; empty for none."""
-    return ", ".join(f"{name}={_value(value)}" for name, value in values.items())
+    return ", ".join(f"{name}={value(given)}" for name, given in values.items())
 
 
-def _value(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def value(given: object) -> str:
+    """A setting: floats with four digits that count."""
+    return f"{given:.4g}" if isinstance(given, float) else str(given)
 
 
 def evidence(one: Verdict) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,10 @@ from orchestrator.comparison import compare, read_results
 from orchestrator.errors import StoreProblem
 from orchestrator.report.facts import gather_facts
 from orchestrator.report.inside import shown_runs
+from orchestrator.report.modules_png import modules_png
 from orchestrator.report.page import page
 from orchestrator.report.png import pareto_png
+from orchestrator.subtask_comparison import compare_subtasks
 
 if TYPE_CHECKING:
     from orchestrator.store import Store
@@ -20,12 +23,13 @@ if TYPE_CHECKING:
 def write_report(store: Store, study_name: str, *, output: Path | None = None) -> Path:
     """Write `report.html` and `pareto.png` of a study from its `results.parquet`.
 
-    The same results give the same page, byte for byte.
+    A study with class modules gets `modules.png` as well, from its `subtasks.parquet`. The same results give the same
+    page, byte for byte.
 
     Args:
-        store: Where the study lies; both files go into the study's folder.
+        store: Where the study lies; the files go into the study's folder.
         study_name: Name of the study.
-        output: Where they go instead: a folder, or the name of the page, which the picture then lies beside. Made if
+        output: Where they go instead: a folder, or the name of the page, which the pictures then lie beside. Made if
             need be; the store is only read.
 
     Returns:
@@ -39,22 +43,27 @@ def write_report(store: Store, study_name: str, *, output: Path | None = None) -
     rows = read_results(store, study_name).to_pylist()
     shown = [one.run_key for task in comparison.tasks for one in shown_runs(task, comparison.terms)]
     facts = gather_facts(store, study_name, rows, measure=comparison.terms.measure, figures_of=shown)
-    html = page(comparison, facts).encode()
-    png = pareto_png(comparison)
+    subtasks = compare_subtasks(store, study_name, comparison)
+    html = page(comparison, subtasks, facts).encode()
+    pictures = {"pareto.png": pareto_png(comparison)}
+    if subtasks:
+        pictures["modules.png"] = modules_png(list(subtasks.values()))
     if output is not None:
-        return _write_local(output if output.suffix else output / "report.html", html, png)
+        return _write_local(output if output.suffix else output / "report.html", html, pictures)
     folder = store.study(study_name)
-    folder.write_file("pareto.png", png)
+    for name, picture in pictures.items():
+        folder.write_file(name, picture)
     folder.write_file("report.html", html)
     if "://" in store.uri:
-        return _write_local(Path(tempfile.gettempdir()) / "paredown" / study_name / "report.html", html, png)
+        return _write_local(Path(tempfile.gettempdir()) / "paredown" / study_name / "report.html", html, pictures)
     return Path(store.uri) / "studies" / study_name / "report.html"
 
 
-def _write_local(path: Path, html: bytes, png: bytes) -> Path:
+def _write_local(path: Path, html: bytes, pictures: Mapping[str, bytes]) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        (path.parent / "pareto.png").write_bytes(png)
+        for name, picture in pictures.items():
+            (path.parent / name).write_bytes(picture)
         path.write_bytes(html)
     except OSError as error:
         raise StoreProblem(f"{path}: {error.strerror}; choose another place with --output") from error

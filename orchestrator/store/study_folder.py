@@ -2,6 +2,7 @@
 
 <store>/studies/<name>/  study.yaml  lock  search.journal  rungs.json  records/<id>.json  timings.json
                          test_choice.json  test.json  results.parquet  subtasks.parquet  report.html  pareto.png
+                         modules.png (of studies with class modules)
 """
 
 from __future__ import annotations

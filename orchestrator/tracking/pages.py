@@ -28,7 +28,8 @@ def experiment_note(experiment_id: str, question: str) -> str:
 - [Executions]({_runs(place, "kind", "execution")}): each with report, picture and table among its artifacts
 
 `size_ratio` is the size as a share of the dense network's. `accuracy_by_size` has the size in thousandths as its step;
-of a regression it is R2, and `..._mse` is the mean squared error in the square of the target's unit.
+of a regression it is R2, and `..._mse` is the mean squared error in the square of the target's unit. Of runs with class
+modules, `reuse_accuracy` is that of their compositions, and `subtask_accuracy` has the number of classes as its step.
 `test_...` was measured once, at the end; choices were made by `val_...`. Seeds differ: read single runs with care, the
 report gives means and intervals.
 """
@@ -38,8 +39,9 @@ def parent_note(run_id: str, question: str, *, picture: str) -> str:
     """The question, which may be empty, the artifact `picture`, and what else the parent run carries."""
     return f"""{question}
 
-Under Artifacts: `report.html`, the comparison in full; `results.parquet`, a row for each network and seed. The child
-runs are the trainings; the note of the experiment leads to them.
+Under Artifacts: `report.html`, the comparison in full; `results.parquet`, a row for each network and seed;
+`subtasks.parquet`, a row for each number of classes. The child runs are the trainings; the note of the experiment leads
+to them.
 
 ![accuracy against size](get-artifact?path={quote(picture)}&run_uuid={run_id})
 """

@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping
 
 from orchestrator.errors import StudyInvalid, UnknownRecord
+from orchestrator.module_results import COMPOSED_ROW
 from orchestrator.results import headline
-from orchestrator.runs import Record, RunResult
+from orchestrator.runs import GradedVariant, Record, RunResult
 from orchestrator.spec import ReportSettings, Study
 from orchestrator.status import stored_study
 from orchestrator.store import Store
+from orchestrator.subtask_table import TEST_KEY
 from orchestrator.tracking.tracked_run import TrackedRun
 
 
@@ -60,10 +62,17 @@ class StoredRuns:
             result=result,
             headline=best,
             measure=self._settings.measure,
-            test=self._test_rows.get(f"{key}/{best.label}", {}) if best else {},
+            test=self._tested(key, best) if best else {},
             curves=lambda: self._store.read_curves(key),
             failed_at=failures[-1].at if failures else None,
         )
+
+    def _tested(self, key: str, best: GradedVariant) -> dict[str, float]:
+        """What the test said of a run's headline, and of its compositions in one figure."""
+        composed = self._test_rows.get(f"{key}/{COMPOSED_ROW}", {})
+        by_size = [value for name, value in composed.items() if name.startswith(TEST_KEY)]
+        reuse = {"reuse_accuracy": sum(by_size) / len(by_size)} if by_size else {}
+        return {**self._test_rows.get(f"{key}/{best.label}", {}), **reuse}
 
     def _note_dense(self, record: Record, result: RunResult | None) -> None:
         if record.run.method == "dense" and result is not None:

@@ -40,7 +40,7 @@ class TrackedRun:
     measure: str
     """The size that charts are drawn against; a field of `Sizes`."""
     test: Mapping[str, float]
-    """What the test split said of the headline; empty before it is opened."""
+    """What the test split said of the headline, of class modules also `reuse_accuracy`; empty before it is opened."""
     curves: Callable[[], pa.Table | None]
     """Reads the values per epoch; only called when the run is really written."""
     failed_at: str | None = None
@@ -124,9 +124,16 @@ class TrackedRun:
                 for variant in self.result.variants
                 if variant.kind != "module"
             ]
+            points += [
+                Point("subtask_accuracy", one.accuracy, at_ms, one.num_classes)
+                for one in (self.result.modules.subtasks if self.result.modules else ())
+                if math.isfinite(one.accuracy)
+            ]
         known = {point.key for point in points}
-        # More come with the test: accuracy and F1, or R2 and the squared error, and every latency not timed yet.
+        # More come with the test: accuracy and F1, or R2 and the squared error, every latency not timed yet, and what
+        # compositions of class modules reach.
         to_come = 2 + sum(key.startswith("latency_") and key not in known for key in _TEST_KEYS.values())
+        to_come += "reuse_accuracy" in known
         num_charts = MAX_METRICS - len(known) - to_come
         return points + list(_curve_points(self.curves(), at_ms, limit=num_charts))
 
@@ -158,6 +165,12 @@ class TrackedRun:
             yield f"latency_ms_{batch_size}", milliseconds
         yield "fit_seconds", self.result.fit_seconds
         yield "epochs", self.result.epochs
+        modules = self.result.modules
+        if modules is not None:
+            yield "module_size", modules.module_size
+            yield "module_overlap", modules.overlap
+            if modules.reuse_accuracy is not None:
+                yield "reuse_accuracy", modules.reuse_accuracy
 
 
 _TEST_KEYS = {
@@ -165,6 +178,7 @@ _TEST_KEYS = {
     "macro_f1": "test_macro_f1",
     "r2": "test_r2",
     "mse": "test_mse",
+    "reuse_accuracy": "test_reuse_accuracy",
     "latency_ms_1": "latency_ms_1",
     "latency_ms_256": "latency_ms_256",
     "latency_sparse_ms_1": "latency_sparse_ms_1",

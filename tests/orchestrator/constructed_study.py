@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from methods.task_spec import DataSpec, NetworkSpec, TaskSpec
+from orchestrator.module_results import COMPOSED_ROW, ModuleCard, ModulesResult, SubtaskSize
 from orchestrator.results import results_table, table_bytes
 from orchestrator.runs import Failure, GradedVariant, Phase, Record, Run, RunResult
 from orchestrator.sizes import Sizes
 from orchestrator.store import Store
+from orchestrator.subtask_table import TEST_KEY, subtask_table
 
 DENSE_SIZES = Sizes(parameters=466_906, nonzeros=466_906, stored_bytes=861_340, macs=69_124_480)
 STUDY_FILE = """\
@@ -27,6 +29,9 @@ report: {{size_budgets: [0.05, 0.1, 0.25], tolerance: 0.01, measure: stored_byte
 """
 QUALITY = {"dense": 0.0, "hypersparse": 0.0, "magnitude": 0.006, "scratch": 0.02}
 """Score that each method loses at every size, before what the size itself costs."""
+SWEEP = tuple((gamma, threshold) for gamma in (0.3, 0.03) for threshold in (0.7, 0.8, 0.9, 0.95))
+"""`gamma` and `threshold` of the configurations that `add_modules` adds."""
+SIZES = range(2, 11)
 
 
 def graded(
@@ -51,11 +56,46 @@ def make_run(task: str, method: str, config: Mapping[str, Any], seed: int, *, da
     )
 
 
-def make_result(run: Run, variants: Sequence[GradedVariant], *, seconds: float = 60.0) -> RunResult:
+def on_subtasks(variant: GradedVariant) -> GradedVariant:
+    """The variant with its accuracy on 2 to 10 of 10 classes: it falls from nearly 1 to that on all of them."""
+    return variant.model_copy(update={"subtasks": {str(k): 1 - (1 - variant.score) * k / 10 for k in SIZES}})
+
+
+def make_modules(
+    *, size: float, overlap: float, accuracy: Mapping[int, float], settings: Mapping[str, Any], variant: str = "whole"
+) -> ModulesResult:
+    """Class modules of one class "0", composed for any number of classes."""
+    sizes = Sizes(**{name: max(1, round(value * size)) for name, value in DENSE_SIZES.model_dump().items()})
+    return ModulesResult(
+        variant=variant,
+        settings=dict(settings),
+        cards=(ModuleCard(class_name="0", units_kept=0.2, sizes=sizes, precision=0.9, recall=0.9, f1=0.9),),
+        module_size=size,
+        module_macs=size,
+        units_kept=0.2,
+        overlap=overlap,
+        coupling=0.4,
+        subtasks=tuple(
+            SubtaskSize(
+                num_classes=k,
+                subsets=45,
+                accuracy=value,
+                parameters_ratio=min(1.0, size * k**0.9),
+                macs_ratio=min(1.0, 0.3 + 0.06 * k),
+            )
+            for k, value in accuracy.items()
+        ),
+    )
+
+
+def make_result(
+    run: Run, variants: Sequence[GradedVariant], *, seconds: float = 60.0, modules: ModulesResult | None = None
+) -> RunResult:
     return RunResult(
         key=run.key,
         run=run,
         variants=tuple(variants),
+        modules=modules,
         epochs=20,
         fit_seconds=seconds,
         grade_seconds=1.0,
@@ -89,6 +129,8 @@ class ConstructedStudy:
         self.seeds = tuple(seeds)
         self.question = "Which method keeps accuracy longest as the stored network shrinks?"
         self.trials = 9
+        self.sweep: Sequence[tuple[float, float]] = ()
+        """Of class modules by activation, `gamma` and `threshold` of each configuration; `SWEEP` is one."""
         self._random = np.random.default_rng(7)
         self._outcomes: dict[str, RunResult] = {}
         self._tested: dict[str, dict[str, float]] = {}
@@ -102,25 +144,27 @@ class ConstructedStudy:
             question=json.dumps(self.question),
             seeds=list(self.seeds),
             tasks=listed,
-            methods=", ".join(f"{method}: {{}}" for method in methods),
+            methods=", ".join(f"{name}: {{}}" for name in [*methods, *(["activation_driven"] if self.sweep else [])]),
         )
         folder = self.store.study(self.name)
         folder.put_spec(spec)
         for task, dense in tasks.items():
             for method in methods:
                 self._cell(task, method, dense)
+            for trial, (gamma, threshold) in enumerate(self.sweep):
+                self._modules(task, trial, dense, gamma=gamma, threshold=threshold)
         sheet = {"opened_at": "2025-03-01T13:00:00+00:00", "opened_by": "study", "rows": self._tested}
         folder.put_test(sheet)
         folder.write_file("timings.json", json.dumps({"search": 4210.5, "confirm": 3080.0, "test": 61.0}).encode())
         self.write_results()
 
     def write_results(self) -> None:
-        """`results.parquet` from what is in the store by now."""
+        """`results.parquet` and `subtasks.parquet` from what is in the store by now."""
         folder = self.store.study(self.name)
-        table = results_table(
-            folder.records(), self._outcomes, folder.read_test(), measure="stored_bytes", tolerance=0.01
-        )
+        records, test = folder.records(), folder.read_test()
+        table = results_table(records, self._outcomes, test, measure="stored_bytes", tolerance=0.01)
         folder.write_file("results.parquet", table_bytes(table))
+        folder.write_file("subtasks.parquet", table_bytes(subtask_table(records, self._outcomes, test)))
 
     def fail(self, task: str, method: str, *, trial: int, seed: int, reason: str, phase: Phase = "search") -> None:
         """Add a run that failed twice."""
@@ -159,18 +203,46 @@ class ConstructedStudy:
             loss = QUALITY[method] + (0.0 if method == "dense" else 0.0012 / ratio**0.9 * (1 - math.sqrt(ratio)))
             score = max(0.1, dense - loss + float(self._random.normal(scale=0.003)))
             jitter = 1.0 if method in ("dense", "scratch") else 1 + float(self._random.normal(scale=0.02))
-            variant = graded("final", round(score, 4), min(1.0, ratio * jitter))
+            variant = on_subtasks(graded("final", round(score, 4), min(1.0, ratio * jitter)))
             result = make_result(run, [variant], seconds=float(self._random.uniform(40, 130)))
             self.store.put_outcome(result)
             self._outcomes[run.key] = result
             if phase == "confirm":
                 test = round(score - 0.004 + float(self._random.normal(scale=0.002)), 4)
-                self._tested[f"{run.key}/final"] = {"accuracy": test, "macro_f1": test - 0.002}
+                self._test(run, "final", test)
         elif phase == "confirm":
-            score = self._outcomes[run.key].variants[0].score
-            self._tested[f"{run.key}/final"] = {"accuracy": round(score - 0.004, 4), "macro_f1": score - 0.006}
+            self._test(run, "final", round(self._outcomes[run.key].variants[0].score - 0.004, 4))
         seconds = 0.0 if cached else self._outcomes[run.key].fit_seconds
         self._record(run, trial, phase, cached=cached, device_seconds=seconds)
+
+    def _modules(self, task: str, trial: int, dense: float, *, gamma: float, threshold: float) -> None:
+        """A configuration of class modules: compact ones with a high threshold are small and lose accuracy."""
+        changed = {"gamma": gamma, "threshold": threshold}
+        config = {name: value for name, value in changed.items() if value != {"gamma": 0.3, "threshold": 0.9}[name]}
+        size = (0.09 if gamma > 0.1 else 0.16) * (1.9 - threshold)
+        for seed in self.seeds:
+            run = make_run(task, "activation_driven", config, seed)
+            noise = float(self._random.normal(scale=0.002))
+            score = dense - 0.004 - 0.004 * gamma + noise
+            lost = 0.002 + 0.06 * max(0.0, threshold - 0.68) ** 2 * (1 + gamma) * 4
+            accuracy = {k: round(1 - (1 - score) * k / 10 - lost, 4) for k in SIZES}
+            whole = on_subtasks(graded("whole", round(score, 4), 1.0))
+            union = on_subtasks(graded("union", accuracy[10], min(1.0, 7 * size), settings={"threshold": threshold}))
+            modules = make_modules(
+                size=size * (1 + 5 * noise), overlap=0.6 * size, accuracy=accuracy, settings={"threshold": threshold}
+            )
+            result = make_result(run, [whole, union], modules=modules)
+            self.store.put_outcome(result)
+            self._outcomes[run.key] = result
+            self._test(run, "whole", score - 0.004)
+            self._test(run, "union", accuracy[10] - 0.004)
+            on_test = {f"{TEST_KEY}{k}": value - 0.004 for k, value in accuracy.items()}
+            self._tested[f"{run.key}/{COMPOSED_ROW}"] = on_test
+            self._record(run, trial, "confirm", device_seconds=result.fit_seconds)
+
+    def _test(self, run: Run, variant: str, score: float) -> None:
+        by_size = {f"{TEST_KEY}{k}": 1 - (1 - score) * k / 10 for k in SIZES}
+        self._tested[f"{run.key}/{variant}"] = {"accuracy": score, "macro_f1": score - 0.002, **by_size}
 
     def _record(self, run: Run, trial: int, phase: Phase, **more: Any) -> None:
         self.store.study(self.name).put_record(make_record(run, trial=trial, phase=phase, study=self.name, **more))

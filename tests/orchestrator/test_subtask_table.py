@@ -50,6 +50,7 @@ def test_a_modular_run_has_rows_for_its_compositions_and_for_its_whole_network()
         ("whole", 3, 0.95, 1.0),
     ]
     assert all(row["test_accuracy"] is None for row in rows)
+    assert [row["settings"] for row in rows] == ['{"threshold": 0.9}', '{"threshold": 0.9}', "{}", "{}"]
 
 
 def test_test_values_come_from_the_sheet_of_the_study() -> None:

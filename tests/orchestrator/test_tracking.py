@@ -21,11 +21,14 @@ from methods.networks.build import build_network
 from methods.surgery import deploy
 from methods.task_spec import DataSpec, NetworkSpec, TaskSpec
 from orchestrator.errors import ServiceMissing, StoreLocked, UnknownRecord
+from orchestrator.module_results import COMPOSED_ROW
 from orchestrator.runs import Failure, GradedVariant, Record, Run, RunResult
 from orchestrator.sizes import Sizes
 from orchestrator.store import Store
 from orchestrator.tracking import MlflowTracker, NullTracker, open_tracker, sync
+from orchestrator.tracking.stored_runs import StoredRuns
 from orchestrator.tracking.tracked_run import MAX_METRICS, TrackedRun
+from tests.orchestrator.constructed_study import make_modules, make_result
 
 STUDY = "pruning_digits"
 YAML = f"""
@@ -578,6 +581,34 @@ def test_regression_run_has_regression_metrics_and_never_too_many_charts() -> No
     assert (points["latency_ms_1"], points["latency_sparse_ms_1"]) == (0.5, 0.2)
     assert "val_accuracy" not in points
     assert len(points) == MAX_METRICS
+
+
+def test_modular_run_has_its_modules_and_never_too_many_charts(tmp_path: Path) -> None:
+    filled = FilledStore(tmp_path)
+    whole = a_variant("whole", 0.9, 1.0)
+    run = Run(task_name="digits", task=TASK, data_fingerprint="f", method="activation_driven", seed=0)
+    modules = make_modules(size=0.08, overlap=0.05, accuracy={2: 0.98, 3: 0.96, 10: 0.88}, settings={"threshold": 0.9})
+    filled.store.put_curves(run.key, pa.table({"epoch": [0], **{f"value_{number}": [1.0] for number in range(40)}}))
+    filled.store.put_outcome(make_result(run, [whole], modules=modules))
+    fields = {"study": STUDY, "task_name": "digits", "method": "moda", "trial": 0, "seed": 0, "phase": "confirm"}
+    record = Record.model_validate(fields | {"run": run, "status": "finished"})
+    stored = StoredRuns(filled.store, STUDY)
+    before = stored.shape(record, None)
+    assert before.test_points(now_ms=0) == []
+    rows = {f"{run.key}/whole": {"accuracy": 0.87, "macro_f1": 0.86, "subtask_accuracy_2": 0.99}}
+    rows[f"{run.key}/{COMPOSED_ROW}"] = {"subtask_accuracy_2": 0.97, "subtask_accuracy_3": 0.93}
+    filled.folder.put_test({"opened_at": "", "opened_by": "", "rows": rows})
+    stored.refresh()
+    tracked = stored.shape(record, None)
+    points = tracked.points(now_ms=0)
+    values = {point.key: point.value for point in [*points, *tracked.test_points(now_ms=0)]}
+    expected = {"module_size": 0.08, "module_overlap": 0.05, "reuse_accuracy": 0.94, "test_reuse_accuracy": 0.95}
+    assert {name: values[name] for name in expected} == pytest.approx(expected)
+    assert values["test_accuracy"] == 0.87
+    series = [(point.step, point.value) for point in points if point.key == "subtask_accuracy"]
+    assert series == [(2, 0.98), (3, 0.96), (10, 0.88)]
+    still_to_come = {"latency_sparse_ms_1", "latency_sparse_ms_256"} - set(values)
+    assert len(values) + len(still_to_come) == MAX_METRICS
 
 
 def _eventually(condition: Callable[[], bool]) -> bool:

@@ -185,7 +185,7 @@ def test_a_study_whose_runs_all_failed_still_has_a_page(tmp_path: Path) -> None:
     text = Reader(write_report(store, "made_up").read_text()).text
     assert "nothing can be compared" in text
     assert "out of memory" in text
-    assert any("nothing can be compared" in line for line in summary_lines(compare(store, "made_up")))
+    assert any("nothing can be compared" in line for line in summary_lines(compare(store, "made_up"), {}))
 
 
 def test_a_task_that_was_only_searched_shows_its_trials(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_scores_of_any_depth_leave_a_page_that_can_be_read(scores: dict[str, flo
     assert all(0 <= y <= HEIGHT for y in places), "nothing is drawn outside of the picture"
     assert not re.search(r'(?:height|width)="-|nan|inf', html.partition("<figcaption>")[0].rpartition("<figure>")[2])
     assert f"MSE {words.squared_error(4_000 * (1 - scores['scratch']))} ± 0" in page.text
-    assert all(len(line) < 400 for line in summary_lines(compare(store, "costs")))
+    assert all(len(line) < 400 for line in summary_lines(compare(store, "costs"), {}))
 
 
 def test_a_classification_shows_no_squared_error(html: str) -> None:
@@ -258,7 +258,7 @@ def test_a_classification_shows_no_squared_error(html: str) -> None:
 
 
 def test_summary_for_the_terminal_has_a_row_per_method_and_fits_a_screen(store: Store) -> None:
-    lines = summary_lines(compare(store, "made_up"))
+    lines = summary_lines(compare(store, "made_up"), {})
     tables = [line for line in lines if " ± " in line]
     assert Counter(line.split()[0] for line in tables)["magnitude"] == 2
     assert max(map(len, tables)) <= 100
