@@ -44,7 +44,7 @@ Hook = Callable[[Network], None]
 """Called within a step; it may change gradients or weights in place and must not ask the device for a value."""
 
 Reading = Callable[[Tensor], Tensor]
-"""From what a network puts out for a batch to the logits (N, num_outputs) that are scored."""
+"""From what a network puts out for a batch, as float32, to the logits (N, num_outputs) that are scored."""
 
 _AnyNetwork = TypeVar("_AnyNetwork", bound=nn.Module)
 
@@ -244,7 +244,7 @@ def train_epoch(
     precision = task_precision(task)
     clipped = task.info.kind == "regression"
     network.train()
-    losses, outputs, seen = [], [], []
+    losses, read, seen = [], [], []
     for inputs, targets in train_batches(
         task.train,
         batch_size=task.batch_size,
@@ -269,12 +269,12 @@ def train_epoch(
         if after_step is not None:
             after_step(network)
         losses.append(value.detach())
-        outputs.append(logits.detach())
+        read.append(_read(logits.detach(), reading))
         seen.append(targets)
     sizes = torch.tensor([len(targets) for targets in seen], dtype=torch.float64)
     samples = int(sizes.sum())
     mean_loss = (torch.stack(losses).double() * sizes.to(losses[0].device)).sum() / samples
-    accuracy = _score(_read(torch.cat(outputs), reading), torch.cat(seen), task)
+    accuracy = _score(torch.cat(read), torch.cat(seen), task)
     norm = nn.utils.get_total_norm([parameter.detach() for parameter in learner.parameters]).double()
     loss_value, accuracy_value, norm_value = torch.stack([mean_loss, accuracy, norm]).tolist()
     if not math.isfinite(loss_value) or not math.isfinite(norm_value):
@@ -311,7 +311,7 @@ def evaluate(
     precision = task_precision(task)
     was_training = network.training
     network.eval()
-    outputs, seen = [], []
+    read, seen = [], []
     with torch.inference_mode():
         batches = (
             train_batches(
@@ -327,9 +327,9 @@ def evaluate(
         for inputs, targets in batches:
             with autocast(task.device, precision):
                 raw = network(inputs)
-            outputs.append(raw.float())
+            read.append(_read(raw.float(), reading))
             seen.append(targets)
-        score = float(_score(_read(torch.cat(outputs), reading), torch.cat(seen), task))
+        score = float(_score(torch.cat(read), torch.cat(seen), task))
     network.train(was_training)
     return score
 
@@ -357,7 +357,8 @@ def _schedule(config: TrainingConfig, epochs: int) -> Schedule:
 
 
 def _read(outputs: Tensor, reading: Reading | None) -> Tensor:
-    return outputs if reading is None else reading(outputs)
+    # Copied: kept until the end of the epoch, a view would keep all that the network put out beside the logits.
+    return outputs if reading is None else reading(outputs).clone()
 
 
 def _squared_error(logits_N1: Tensor, targets_N: Tensor) -> Tensor:
