@@ -25,7 +25,8 @@ class SiteRun:
 
     logits: Tensor
     activations: dict[str, Tensor]
-    """Output of each site by name, (N, C, H, W) or (N, D); empty unless asked for."""
+    """Of each site by name what was recorded: its output, (N, C, H, W) or (N, D), unless a function made something
+    else of it. Empty unless asked for."""
 
 
 class Select(nn.Module):
@@ -73,13 +74,14 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return _run_steps(self._steps, x)
 
-    def run(self, x: Tensor, *, keep: Keep | None = None, record: bool = False) -> SiteRun:
+    def run(self, x: Tensor, *, keep: Keep | None = None, record: bool | Callable[[Tensor], Tensor] = False) -> SiteRun:
         """Compute logits while recording or masking sites; gradients flow through both.
 
         Args:
             x: As for `forward`.
             keep: Units that stay; the output of every other unit is set to zero.
-            record: Return the outputs of the sites, after masking.
+            record: Return the outputs of the sites, after masking; with a function, what it makes of each as soon as
+                it is computed, so that no output is kept for the recording's sake.
 
         Raises:
             ValueError: `keep` does not fit the sites.
@@ -95,7 +97,7 @@ class Network(nn.Module):
                 mask = kept[node.name].to(value.device).reshape(-1, *[1] * (value.dim() - 2))
                 value = value.masked_fill(~mask, 0.0)
             if record and node.name in site_names:
-                activations[node.name] = value
+                activations[node.name] = record(value) if callable(record) else value
             values[target] = value
             for source in spent:
                 values[source] = None
