@@ -57,6 +57,17 @@ def test_record_returns_every_site_in_order_and_its_shape(name: str) -> None:
         assert activations[site.name].min() >= 0
 
 
+def test_a_function_records_what_it_makes_of_each_output() -> None:
+    network = Network(HAND_BUILT["preactivated"]()).eval()
+    x = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    maps = network.run(x, record=True)
+    means = network.run(x, record=lambda output: output.mean(dim=(2, 3)))
+    assert torch.equal(means.logits, maps.logits)
+    assert list(means.activations) == list(maps.activations)
+    for name, activation in maps.activations.items():
+        assert torch.equal(means.activations[name], activation.mean(dim=(2, 3)))
+
+
 def test_masked_units_are_zero_and_others_reach_the_logits() -> None:
     network = sample_network("small_cnn")
     x = random_inputs(network, seed=0)

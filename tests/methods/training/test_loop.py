@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.metrics import r2_score
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from methods.contract import Split, TrainingDiverged
@@ -128,6 +129,46 @@ def test_a_loss_that_is_not_finite_is_reported_with_its_epoch(iris: PreparedTask
     learner = _learner(iris, first_epoch=7)
     with pytest.raises(TrainingDiverged, match=r"epoch 7: .* learning rate 1e\+30"):
         train_epoch(learner, iris, learning_rate=1e30)
+
+
+class _Wide(nn.Module):
+    """Puts out 1,000 values beside the logits; the loop's reading is to see each batch by itself."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(self.network(x), (0, 1000))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_of_wide_outputs_an_epoch_keeps_the_logits_alone(iris: PreparedTask, training: bool) -> None:
+    outputs: list[weakref.ref[torch.UntypedStorage]] = []
+    alive = []
+
+    def reading(output: Tensor) -> Tensor:
+        alive.append(sum(storage() is not None for storage in outputs))
+        outputs.append(weakref.ref(output.untyped_storage()))
+        return output[:, :3]
+
+    task = replace(iris, batch_size=8)
+    learner = Learner(_Wide(task.network()), momentum=0.9, weight_decay=1e-3, seed=0)
+    plain = _learner(task)
+    if training:
+        stats = train_epoch(
+            learner,
+            task,
+            learning_rate=0.01,
+            loss=lambda output, targets: F.cross_entropy(output[:, :3], targets),
+            reading=reading,
+        )
+        assert stats == train_epoch(plain, task, learning_rate=0.01)
+    else:
+        many = Split(task.train.inputs.repeat(10, 1), task.train.targets.repeat(10))
+        assert evaluate(learner.network, many, task, reading=reading) == evaluate(plain.network, many, task)
+    assert len(alive) > 3
+    assert max(alive) <= 1, "outputs of earlier batches are still held"
 
 
 def test_hooks_see_every_step_between_backward_and_the_change_of_weights(iris: PreparedTask) -> None:
