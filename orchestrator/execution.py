@@ -30,6 +30,7 @@ from methods.measure import (
 from methods.modules.grading import grade_library
 from methods.registry import config_class, method_class
 from methods.tasks import build_task, open_test, task_info
+from methods.training.allocator import keep_freed_memory
 from methods.training.checkpoints import CheckpointError, pack, unpack
 from orchestrator.environment import describe_environment
 from orchestrator.errors import StoreProblem
@@ -67,6 +68,7 @@ def execute(work: Work, data: TaskData, settings: WorkerSettings, judge: Judge) 
         StoreProblem: The store cannot be read or written.
     """
     started = time.perf_counter()
+    keep_freed_memory()
     store = Store.open(settings.store_uri)
     monitor = StoreMonitor(work.run.key, store, judge, checkpoint_seconds=settings.checkpoint_seconds)
 
