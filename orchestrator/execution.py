@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import torch
-from methods.modules.stored import save_library
 
 from methods import artefact
 from methods.contract import Given, Outcome, StoppedEarly, Task, TrainingDiverged, UnsupportedTask
@@ -28,6 +27,7 @@ from methods.measure import (
     sparse_latency_ms,
 )
 from methods.modules.grading import grade_library
+from methods.modules.stored import save_library
 from methods.registry import config_class, method_class
 from methods.tasks import build_task, open_test, task_info
 from methods.training.allocator import keep_freed_memory

@@ -22,6 +22,7 @@ from torch import Tensor
 from methods.activation_driven.losses import activation_losses
 from methods.activation_driven.recording import RecordingNetwork, modular_loss
 from methods.contract import Split
+from methods.training.allocator import keep_freed_memory
 from methods.training.learner import Learner
 from methods.training.loop import train_epoch
 from tests.benchmarks.training_loop import cifar_like_task
@@ -122,11 +123,12 @@ def step_seconds(contenders: dict[str, Callable[[], None]], *, epochs: int) -> d
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Cost of the losses of activation-driven training.")
-    parser.add_argument("--networks", nargs="*", default=["resnet20", "vgg19_bn"], help="names in the catalog")
+    parser.add_argument("--networks", nargs="*", default=["resnet20", "vgg16"], help="names in the catalog")
     parser.add_argument("--epochs", type=int, default=9, help="timed epochs of each variant (default 9)")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    keep_freed_memory()  # as in a study
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batches of {BATCH_SIZE}, medians")
     alone = seconds_alone(
         {
