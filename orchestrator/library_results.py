@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from methods.modules.stored import load_library
-from methods.modules.subtasks import choose_subsets, mean_by_size
 
 from methods.artefact import load_network
 from methods.contract import Outcome, Split, Task
 from methods.figures import Line, LineChart
 from methods.modules.grading import LibraryGrades, SubtaskGrades, subtask_accuracies
 from methods.modules.library import ModuleLibrary
+from methods.modules.stored import load_library
+from methods.modules.subtasks import choose_subsets, mean_by_size
 from orchestrator.errors import StoreProblem
 from orchestrator.module_results import ModuleCard, ModulesResult, SubtaskSize
 from orchestrator.runs import GradedVariant
@@ -62,6 +62,7 @@ def modules_result(library: ModuleLibrary, grades: LibraryGrades, *, variant: st
         units_kept=modularity.mean_kernel_retention,
         overlap=modularity.mean_overlap,
         coupling=modularity.mean_coupling,
+        cohesion=grades.cohesion,
         subtasks=tuple(
             SubtaskSize(
                 num_classes=size,

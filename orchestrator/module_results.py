@@ -65,6 +65,9 @@ class ModulesResult(BaseModel):
     """Trainable parameters that two modules share, as a share of the whole network's, mean over pairs of classes."""
     coupling: float
     """Jaccard index of the units of two modules, mean over pairs of classes."""
+    cohesion: float | None = None
+    """Jaccard index of the units of their module that two validation samples of one class fire, mean over pairs, then
+    over classes; None where no class has two."""
     subtasks: tuple[SubtaskSize, ...]
     """Ascending by number of classes; empty where there are fewer than two classes to tell apart."""
 

@@ -30,6 +30,7 @@ from methods.networks.sites import sites_of
 from methods.surgery import extract
 from methods.training.loop import Phase, train
 
+_UNIT_CHOICE = ("minimum_share", "spatial_share")
 _SAMPLE = 1000
 """Training samples on which modules are sized while the network trains."""
 _THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
@@ -134,8 +135,10 @@ class ActivationDriven:
         return select_units(rates, threshold=chosen, minimum_share=self.config.minimum_share)
 
     def _settings(self) -> dict[str, Json]:
-        names = ("threshold", "minimum_share", "spatial_share")
-        return {name: getattr(self.config, name) for name in names}
+        """How units were chosen: the threshold, and the rest where it is not as in the paper's code."""
+        changed = self.config.changed()
+        others: dict[str, Json] = {name: changed[name] for name in _UNIT_CHOICE if name in changed}
+        return {"threshold": self.config.threshold, **others}
 
     def _facts(self, seen: Observation, library: ModuleLibrary) -> dict[str, Json]:
         shares = _module_shares(library.network.architecture, library.masks)

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from methods.modules.activity import fires
+
 
 class ActivityCounts:
     """For each site, class and unit, in how many samples of the class the unit fires; grows batch by batch.
@@ -57,7 +59,10 @@ class ActivityCounts:
             )
         # A product of zeros and ones counts exactly in float32, up to 2**24 samples a batch.
         one_hot_BK = F.one_hot(label_B, self._num_classes).float()
-        found = [(one_hot_BK.T @ self._fires(activation).float()).long() for activation in activations]
+        found = [
+            (one_hot_BK.T @ fires(activation, spatial_share=self._spatial_share).float()).long()
+            for activation in activations
+        ]
         self.counts = found if not self.counts else [old + new for old, new in zip(self.counts, found, strict=True)]
         self.samples = self.samples.to(label_B.device) + one_hot_BK.sum(dim=0).long()
 
@@ -74,15 +79,6 @@ class ActivityCounts:
                 "give at least one sample of every class"
             )
         return [count_KU.double() / self.samples[:, None] for count_KU in self.counts]
-
-    def _fires(self, activation: Tensor) -> Tensor:
-        """Bool (B, U)."""
-        if activation.dim() == 2:
-            return activation != 0
-        fires_BUHW = activation != 0
-        if self._spatial_share == 0:
-            return fires_BUHW.flatten(2).any(dim=2)
-        return fires_BUHW.float().mean(dim=(2, 3)) > self._spatial_share
 
 
 def activation_rates(activations: Sequence[Tensor], labels: Tensor, *, num_classes: int) -> list[Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from methods.activation_driven.losses import pool, pooled_losses
 from methods.activation_driven.modularize import ActivityCounts
 from methods.contract import Split, Task
-from methods.measure.predict import evaluation_mode
+from methods.measure.predict import exact_evaluation
 from methods.networks.graph import Network
 from methods.training.batches import train_batches
 
@@ -54,7 +54,7 @@ def observe(
     generator = torch.Generator(device=split.targets.device).manual_seed(seed)
     losses = []
     widths = [site.units for site in network.sites]
-    with evaluation_mode(network):
+    with exact_evaluation(network, device=task.device):
         for inputs, target_B in train_batches(
             split,
             batch_size=_batch_size(len(split), task.batch_size),

@@ -17,12 +17,16 @@ from methods.measure.grade import deployed_sizes
 from methods.measure.predict import predict
 from methods.measure.quality import Quality, classification_quality, quality
 from methods.measure.sizes import count_parameters
+from methods.modules.activity import active_units
 from methods.modules.counting import composition_sizes
 from methods.modules.evaluation import composed_accuracies
 from methods.modules.library import ModuleLibrary
-from methods.modules.metrics import Modularity, modularity
+from methods.modules.metrics import Modularity, cohesion, modularity
 from methods.modules.subtasks import choose_subsets
 from methods.networks.graph import Network
+
+_COHESION_SAMPLES = 100
+"""Of each class, the first in the split: pairs grow with the square."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class LibraryGrades:
     """All figures of one library."""
 
     modularity: Modularity
+    cohesion: float | None
+    """Of validation samples, mean over classes; None where no class has two of them."""
     deployed: tuple[Mapping[str, int], ...]
     """`parameters`, `nonzeros`, `stored_bytes`, `macs` of each one-class module through the ruler's export."""
     united: Quality
@@ -65,6 +71,7 @@ def grade_library(library: ModuleLibrary, task: Task) -> LibraryGrades:
     sizes = composition_sizes(library, subsets_SK)
     return LibraryGrades(
         modularity=modularity(library),
+        cohesion=_cohesion(library, task),
         deployed=tuple(deployed_sizes(library.compose([name])) for name in names),
         united=quality(library.compose(names), task.validation, task),
         subtasks=SubtaskGrades(
@@ -74,6 +81,15 @@ def grade_library(library: ModuleLibrary, task: Task) -> LibraryGrades:
             macs=sizes.macs.double() / count_macs(library.network, library.network.architecture.input_shape),
         ),
     )
+
+
+def _cohesion(library: ModuleLibrary, task: Task) -> float | None:
+    labels_N = task.validation.targets
+    samples = [(labels_N == index).nonzero().flatten()[:_COHESION_SAMPLES] for index in range(len(library.class_names))]
+    chosen = torch.cat(samples)
+    part = Split(task.validation.inputs[chosen], labels_N[chosen])
+    active = active_units(library.network, part, task)
+    return cohesion(library, active, part.targets, samples_per_class=_COHESION_SAMPLES, seed=task.seed).mean
 
 
 @dataclass(frozen=True)

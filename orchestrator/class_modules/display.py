@@ -57,9 +57,10 @@ def show_library(key: str, modules: ModulesResult) -> None:
     ]
     console.print(table(headings, rows, num_left=1))
     console.print("sizes as deployed; precision, recall and F1 of the class in the composition of all, on validation")
+    alike = "" if modules.cohesion is None else f", of those that two samples of a class fire {modules.cohesion:.2f}"
     console.print(
         f"mean module {modules.module_size:.1%} of the parameters and {modules.module_macs:.1%} of the MACs; two share "
-        f"{modules.overlap:.1%}; Jaccard index of their units {modules.coupling:.2f}"
+        f"{modules.overlap:.1%}; Jaccard index of their units {modules.coupling:.2f}{alike}"
     )
     columns = ("classes", "subsets", "accuracy", "parameters", "MACs")
     lines = [

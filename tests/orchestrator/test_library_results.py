@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from methods.modules.subtasks import restricted_accuracy
 
 from methods.activation_driven.method import ActivationDriven
 from methods.contract import Given, Monitor, Outcome, Task
 from methods.data.load import load_dataset
 from methods.measure import count_parameters, predict
+from methods.modules.subtasks import restricted_accuracy
 from methods.tasks import TaskData, build_task, open_test, prepare
 from orchestrator.errors import StoreProblem, UnknownRecord
 from orchestrator.execution import execute
