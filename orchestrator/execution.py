@@ -18,11 +18,11 @@ from methods.contract import Given, Outcome, StoppedEarly, Task, TrainingDiverge
 from methods.data.encoding import ENCODING
 from methods.measure import (
     LATENCY_BATCH_SIZES,
+    deployed_sizes,
     grade,
     is_sparse_enough,
     latency_ms,
     quality,
-    reference_sizes,
     sparse_execution,
     sparse_latency_ms,
 )
@@ -126,7 +126,7 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
     _check_names(run, outcome)
 
     # The dense network through the same export; its size hangs on the architecture and hardly on the weights.
-    reference = Sizes(**reference_sizes(task.network()))
+    reference = Sizes(**deployed_sizes(task.network()))
     graded = []
     for variant in outcome.variants:
         grades = grade(variant.network, task, latency=False)

@@ -10,10 +10,10 @@ import pyarrow as pa
 from methods.artefact import load_network
 from methods.contract import Outcome, Split, Task
 from methods.figures import Line, LineChart
+from methods.measure.subtasks import graded_subsets, mean_by_size
 from methods.modules.grading import LibraryGrades, SubtaskGrades, subtask_accuracies
 from methods.modules.library import ModuleLibrary
 from methods.modules.stored import load_library
-from methods.modules.subtasks import choose_subsets, mean_by_size
 from orchestrator.errors import StoreProblem
 from orchestrator.module_results import ModuleCard, ModulesResult, SubtaskSize
 from orchestrator.runs import GradedVariant
@@ -148,6 +148,6 @@ def tested_compositions(store: Store, key: str, split: Split, task: Task) -> dic
     """Accuracy of compositions on the test split by number of classes, keyed as in a study's test sheet."""
     library = stored_library(store, key)
     library.network.to(task.device)
-    subsets_SK = choose_subsets(len(library.class_names))
+    subsets_SK = graded_subsets(len(library.class_names))
     accuracy_S = subtask_accuracies(library, subsets_SK, split, task)
     return {f"{TEST_KEY}{size}": value for size, value in mean_by_size(subsets_SK, accuracy_S).items()}

@@ -36,7 +36,7 @@ whole map takes at 128 x 64 x 32 x 32. 128k to 512k measure alike."""
 
 
 class ActivationLosses(NamedTuple):
-    """Scalars with gradient; the first two lie in [0, 1] for ReLU outputs, compactness at 0 or above."""
+    """Scalars with gradient; for ReLU outputs the first two lie in [0, 1] up to rounding, compactness at 0 or above."""
 
     affinity: Tensor
     """0 also for a batch without two samples of one class, where the published code divides by zero."""
@@ -46,13 +46,13 @@ class ActivationLosses(NamedTuple):
 
 
 def activation_losses(
-    activations: Sequence[Tensor], labels_B: Tensor, *, signed: bool = True, num_classes: int | None = None
+    activations: Sequence[Tensor], labels: Tensor, *, signed: bool = True, num_classes: int | None = None
 ) -> ActivationLosses:
     """The losses of one batch from the outputs of its layers.
 
     Args:
         activations: One per layer, (B, C, H, W) or (B, D), of any floating type; reduced in float32 or wider.
-        labels_B: Class of each sample.
+        labels: Class of each sample, (B,).
         signed, num_classes: As in `pool` and `pooled_losses`.
 
     Raises:
@@ -61,14 +61,14 @@ def activation_losses(
     if not activations:
         raise ValueError("activation_losses: no activations; pass the output of at least one ReLU.")
     for index, activation in enumerate(activations):
-        if len(activation) != len(labels_B):
+        if len(activation) != len(labels):
             raise ValueError(
                 f"activation_losses: activations[{index}] holds {len(activation)} samples, but there are "
-                f"{len(labels_B)} labels; pass activations and labels of one batch."
+                f"{len(labels)} labels; pass activations and labels of one batch."
             )
     pooled = [pool(activation, signed=signed) for activation in activations]
     widths = [vector_BU.shape[1] for vector_BU in pooled]
-    return pooled_losses(torch.cat(pooled, dim=1), labels_B, widths=widths, num_classes=num_classes)
+    return pooled_losses(torch.cat(pooled, dim=1), labels, widths=widths, num_classes=num_classes)
 
 
 def pool(activation: Tensor, *, signed: bool = True) -> Tensor:

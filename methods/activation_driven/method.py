@@ -24,13 +24,12 @@ from methods.measure import count_parameters
 from methods.modules.counting import cut_sizes
 from methods.modules.library import ModuleLibrary
 from methods.modules.metrics import modularity
-from methods.networks.architecture import Architecture
 from methods.networks.graph import Network
 from methods.networks.sites import sites_of
 from methods.surgery import extract
 from methods.training.loop import Phase, train
 
-_UNIT_CHOICE = ("minimum_share", "spatial_share")
+_UNIT_CHOICE = ("minimum_share", "spatial_share", "augmented_rates")
 _SAMPLE = 1000
 """Training samples on which modules are sized while the network trains."""
 _THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
@@ -64,6 +63,10 @@ class ActivationDriven:
             raise UnsupportedTask(
                 "activation_driven: modules serve classes, and this task is a regression; use hypersparse, magnitude, "
                 "odf2nna or scratch"
+            )
+        if info.num_outputs < 2:
+            raise UnsupportedTask(
+                "activation_driven: this task has one class, and modules tell classes apart; give it at least two"
             )
         if not sites_of(info.architecture):
             raise UnsupportedTask(
@@ -114,7 +117,7 @@ class ActivationDriven:
             seen = observe(
                 network, sample, task, spatial_share=config.spatial_share, augmentation="none", seed=task.seed
             )
-            return float(_module_shares(network.architecture, self._masks(seen.rates)).mean())
+            return float(_module_shares(network, self._masks(seen.rates)).mean())
 
         recording = RecordingNetwork(network, record=max(config.alpha, config.beta, config.gamma) > 0)
         train(
@@ -141,7 +144,7 @@ class ActivationDriven:
         return {"threshold": self.config.threshold, **others}
 
     def _facts(self, seen: Observation, library: ModuleLibrary) -> dict[str, Json]:
-        shares = _module_shares(library.network.architecture, library.masks)
+        shares = _module_shares(library.network, library.masks)
         return {
             "affinity_loss": seen.affinity,
             "dispersion_loss": seen.dispersion,
@@ -152,15 +155,14 @@ class ActivationDriven:
         }
 
     def _figures(self, seen: Observation, library: ModuleLibrary, info: TaskInfo) -> tuple[Figure, ...]:
-        architecture = library.network.architecture
         sizes = {}
         for threshold in sorted({*_THRESHOLDS, self.config.threshold}):
             masks = self._masks(seen.rates, threshold=threshold)
             union = [mask_KU.any(dim=0, keepdim=True) for mask_KU in masks]
             everything = torch.ones(1, info.num_outputs, dtype=torch.bool)
             sizes[threshold] = (
-                float(_module_shares(architecture, masks).mean()),
-                float(_shares(architecture, union, everything)),
+                float(_module_shares(library.network, masks).mean()),
+                float(_shares(library.network, union, everything)),
             )
         return pictures.figures(
             seen.rates, modularity(library).overlap, sizes, sites=library.network.sites, class_names=info.class_names
@@ -177,10 +179,10 @@ def _refuse_missing_classes(task: Task) -> None:
         )
 
 
-def _module_shares(architecture: Architecture, masks: Sequence[Tensor]) -> Tensor:
+def _module_shares(network: Network, masks: Sequence[Tensor]) -> Tensor:
     """Parameters of each one-class module as a share of the whole network's, float64 (K,)."""
-    return _shares(architecture, masks, torch.eye(len(masks[0]), dtype=torch.bool))
+    return _shares(network, masks, torch.eye(len(masks[0]), dtype=torch.bool))
 
 
-def _shares(architecture: Architecture, masks: Sequence[Tensor], outputs_SK: Tensor) -> Tensor:
-    return cut_sizes(architecture, masks, outputs_SK).parameters.double() / count_parameters(Network(architecture))
+def _shares(network: Network, masks: Sequence[Tensor], outputs_SK: Tensor) -> Tensor:
+    return cut_sizes(network.architecture, masks, outputs_SK).parameters.double() / count_parameters(network)

@@ -2,19 +2,21 @@
 
 Source: Ngo, Hassan, Shafiq, Medvidovic, "Improving DNN Modularization via Activation-Driven Training", arXiv
 2411.01074; ICSE 2026, doi 10.1145/3744916.3773190. The rules are those of its public code (dnn-modularization/MODA),
-whose second release adds the least number of units. The share of positions is ours.
+whose second release adds the least number of units.
 
 Shapes: B = samples of a batch, K = classes, U = units of a site, C = channels, H, W = height and width.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from methods.activation_driven.losses import require_relu
 from methods.modules.activity import fires
 
 
@@ -23,46 +25,29 @@ class ActivityCounts:
 
     Args:
         num_classes: K.
-        spatial_share: Share of a channel's positions, in [0, 1), of which more must be above zero for the channel to
-            fire. 0 is the paper's rule, any position. It keeps nearly every channel of a large map (98 % of a ResNet18
-            at 224 pixels); a larger share is our remedy.
-
-    Raises:
-        ValueError: `spatial_share` is outside [0, 1).
     """
 
-    def __init__(self, num_classes: int, *, spatial_share: float = 0.0) -> None:
-        if not 0 <= spatial_share < 1:
-            raise ValueError(f"spatial_share {spatial_share} is no share below 1; 0 asks for any position")
+    def __init__(self, num_classes: int) -> None:
         self.counts: list[Tensor] = []
-        """One int64 (K, U) per site, on the device of the activations."""
+        """One int64 (K, U) per site, on the device of what was added."""
         self.samples: Tensor = torch.zeros(num_classes, dtype=torch.int64)
         """Int64 (K,): samples of each class seen so far, on the same device."""
         self._num_classes = num_classes
-        self._spatial_share = spatial_share
 
     @torch.no_grad()
-    def add(self, activations: Sequence[Tensor], label_B: Tensor) -> None:
+    def add(self, fired: Sequence[Tensor], label_B: Tensor) -> None:
         """Count one batch.
 
         Args:
-            activations: Site outputs (B, C, H, W) or (B, U), each time of the same sites.
-            label_B: Class indices, int64.
+            fired: Which units each sample fires, bool (B, U), each time of the same sites.
+            label_B: Class indices in [0, K), int64.
 
         Raises:
-            ValueError: The two do not belong together, or a label is no class.
+            RuntimeError: A label is no class.
         """
-        _check(activations, label_B)
-        if len(label_B) and not 0 <= int(label_B.min()) <= int(label_B.max()) < self._num_classes:
-            raise ValueError(
-                f"labels {int(label_B.min())} to {int(label_B.max())}, but there are {self._num_classes} classes"
-            )
         # A product of zeros and ones counts exactly in float32, up to 2**24 samples a batch.
         one_hot_BK = F.one_hot(label_B, self._num_classes).float()
-        found = [
-            (one_hot_BK.T @ fires(activation, spatial_share=self._spatial_share).float()).long()
-            for activation in activations
-        ]
+        found = [(one_hot_BK.T @ fired_BU.float()).long() for fired_BU in fired]
         self.counts = found if not self.counts else [old + new for old, new in zip(self.counts, found, strict=True)]
         self.samples = self.samples.to(label_B.device) + one_hot_BK.sum(dim=0).long()
 
@@ -93,10 +78,13 @@ def activation_rates(activations: Sequence[Tensor], labels: Tensor, *, num_class
         float64 (K, U) in [0, 1] per site: samples of class k for which unit u is not zero / samples of class k.
 
     Raises:
-        ValueError: The arguments do not belong together, or a class has no sample.
+        ValueError: The arguments do not belong together, a value is below 0, so that no ReLU put it out, a label is no
+            class, or a class has no sample.
     """
+    _check(activations, labels, num_classes)
+    require_relu(activations)
     activity = ActivityCounts(num_classes)
-    activity.add(activations, labels)
+    activity.add([fires(activation) for activation in activations], labels)
     return activity.rates()
 
 
@@ -132,7 +120,8 @@ def _select(rate_KU: Tensor, threshold: float, minimum_share: float) -> Tensor:
     num_units = rate_KU.shape[1]
     if minimum_share == 0:
         return keep_KU
-    least = max(1, int(minimum_share * num_units))
+    # 0.29 * 100 is 28.999... in binary.
+    least = max(1, math.floor(minimum_share * num_units + 1e-9))
     kept_K = keep_KU.sum(dim=1)
     refill = max(least, int(kept_K.max()))
     order_KU = rate_KU.argsort(dim=1, descending=True, stable=True)
@@ -140,7 +129,7 @@ def _select(rate_KU: Tensor, threshold: float, minimum_share: float) -> Tensor:
     return torch.where((kept_K < least)[:, None], top_KU, keep_KU)
 
 
-def _check(activations: Sequence[Tensor], label_B: Tensor) -> None:
+def _check(activations: Sequence[Tensor], label_B: Tensor, num_classes: int) -> None:
     if not activations:
         raise ValueError("no activations; give the output of at least one ReLU")
     if label_B.dim() != 1 or label_B.is_floating_point() or label_B.is_complex():
@@ -154,3 +143,5 @@ def _check(activations: Sequence[Tensor], label_B: Tensor) -> None:
                 f"activations[{position}] has shape {tuple(activation.shape)} for {len(label_B)} labels; "
                 "give (B, C, H, W) or (B, U) of the same samples"
             )
+    if len(label_B) and not 0 <= int(label_B.min()) <= int(label_B.max()) < num_classes:
+        raise ValueError(f"labels {int(label_B.min())} to {int(label_B.max())}, but there are {num_classes} classes")

@@ -13,6 +13,7 @@ from methods.activation_driven.losses import pool, pooled_losses
 from methods.activation_driven.modularize import ActivityCounts
 from methods.contract import Split, Task
 from methods.measure.predict import exact_evaluation
+from methods.modules.activity import fires
 from methods.networks.graph import Network
 from methods.training.batches import train_batches
 
@@ -43,17 +44,23 @@ def observe(
     Args:
         network: Left as it is.
         split: Of the task, each of whose classes has a sample.
-        spatial_share: See `ActivityCounts`.
+        spatial_share: See `fires`.
         augmentation: How samples are shown.
         seed: Of order and augmentation.
 
     Raises:
         ValueError: A class has no sample.
     """
-    activity = ActivityCounts(task.info.num_outputs, spatial_share=spatial_share)
+    activity = ActivityCounts(task.info.num_outputs)
     generator = torch.Generator(device=split.targets.device).manual_seed(seed)
     losses = []
     widths = [site.units for site in network.sites]
+
+    def seen(activation: Tensor) -> Tensor:
+        """What is kept of a map: (2, B, U), whether and how strongly each unit fires."""
+        fired_BU = fires(activation, spatial_share=spatial_share)
+        return torch.stack([fired_BU.float(), pool(activation, signed=False)])
+
     with exact_evaluation(network, device=task.device):
         for inputs, target_B in train_batches(
             split,
@@ -62,10 +69,9 @@ def observe(
             augmentation=augmentation,
             generator=generator,
         ):
-            activations = list(network.run(inputs, record=True).activations.values())
-            activity.add(activations, target_B)
-            pooled_BU = torch.cat([pool(one, signed=False) for one in activations], dim=1)
-            losses.append(torch.stack(pooled_losses(pooled_BU, target_B, widths=widths)))
+            kept = torch.cat(list(network.run(inputs, record=seen).activations.values()), dim=2)
+            activity.add(torch.split(kept[0] > 0, widths, dim=1), target_B)
+            losses.append(torch.stack(pooled_losses(kept[1], target_B, widths=widths)))
     affinity, dispersion, compactness = torch.stack(losses).double().mean(dim=0).tolist()
     return Observation([rate_KU.cpu() for rate_KU in activity.rates()], affinity, dispersion, compactness)
 

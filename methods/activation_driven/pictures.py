@@ -13,7 +13,7 @@ from torch import Tensor
 from methods.figures import Figure, Heatmap, Line, LineChart
 from methods.networks.sites import Site
 
-MOST_MAPS = 8
+MOST_MAPS = 32
 """Sites whose map is drawn, spread evenly from the first to the last."""
 
 

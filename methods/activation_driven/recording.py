@@ -6,7 +6,6 @@ Shapes: B = samples, K = logits, U = units of all sites together.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -52,22 +51,6 @@ class RecordingNetwork(nn.Module):
     def logits(self, outputs: Tensor) -> Tensor:
         """Those of an output of either mode, (B, K); the `reading` of the training loop."""
         return outputs[:, : self.num_outputs]
-
-
-def split_outputs(outputs: Tensor, *, num_classes: int, widths: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-    """An output of a `RecordingNetwork` in training as logits (B, K) and the pooled activations of each site.
-
-    Raises:
-        ValueError: It does not have K + U columns.
-    """
-    if outputs.dim() != 2 or outputs.shape[1] != num_classes + sum(widths):
-        raise ValueError(
-            f"split_outputs: outputs of shape {tuple(outputs.shape)} for {num_classes} classes and sites of "
-            f"{list(widths)} units, which make {num_classes + sum(widths)} columns; pass what a RecordingNetwork puts "
-            "out in training mode."
-        )
-    logits_BK, *pooled = torch.split(outputs, [num_classes, *widths], dim=1)
-    return logits_BK, pooled
 
 
 def modular_loss(

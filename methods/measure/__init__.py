@@ -1,7 +1,7 @@
 """The one ruler: every network, whatever method it comes from, is measured by these functions."""
 
 from methods.measure.compute import count_macs
-from methods.measure.grade import LATENCY_BATCH_SIZES, Grades, deployed_sizes, grade, reference_sizes
+from methods.measure.grade import LATENCY_BATCH_SIZES, Grades, deployed_sizes, grade
 from methods.measure.latency import Latency, latency_ms
 from methods.measure.predict import evaluation_mode, predict
 from methods.measure.quality import Quality, classification_quality, confusion, quality, regression_quality
@@ -33,7 +33,6 @@ __all__ = [
     "latency_ms",
     "predict",
     "quality",
-    "reference_sizes",
     "regression_quality",
     "sparse_execution",
     "sparse_latency_ms",

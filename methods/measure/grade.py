@@ -68,11 +68,6 @@ def grade(network: Network, task: Task, *, latency: bool = True) -> Grades:
     )
 
 
-def reference_sizes(network: Network) -> dict[str, int]:
-    """`parameters`, `nonzeros`, `stored_bytes` and `macs` of the fresh dense network through the same export."""
-    return deployed_sizes(network)
-
-
 def deployed_sizes(network: Network) -> dict[str, int]:
     """The four sizes of a network as `grade` counts them, without measuring its quality."""
     artefact = encode(deploy(network))

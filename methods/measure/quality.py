@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from methods.contract import Split, Task, TrainingDiverged
 from methods.measure.predict import predict
-from methods.modules.subtasks import choose_subsets, mean_by_size, restricted_accuracies
+from methods.measure.subtasks import graded_subsets, mean_by_size, restricted_accuracies
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Quality:
     per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Class name -> `precision`, `recall`, `f1`; empty for regression."""
     subtasks: Mapping[int, float] = field(default_factory=dict)
-    """k -> accuracy on the samples of k classes with the other logits cut off, mean over subsets of the classes (all
-    of them up to ten classes, a sample beyond); empty for regression."""
+    """k -> accuracy on the samples of k classes with the other logits cut off, mean over subsets of the classes: all
+    up to ten classes; beyond, a sample of subsets for the k of `graded_sizes`. Empty for regression."""
 
 
 def quality(network: nn.Module, split: Split, task: Task) -> Quality:
@@ -41,7 +41,7 @@ def quality(network: nn.Module, split: Split, task: Task) -> Quality:
     if task.info.kind == "regression":
         return regression_quality(logits[:, 0], targets)
     found = classification_quality(logits.argmax(dim=1), targets, class_names=task.info.class_names)
-    subsets_SK = choose_subsets(logits.shape[1])
+    subsets_SK = graded_subsets(logits.shape[1])
     return replace(found, subtasks=mean_by_size(subsets_SK, restricted_accuracies(logits, targets, subsets_SK)))
 
 

@@ -19,7 +19,8 @@ def fires(activation: Tensor, *, spatial_share: float = 0.0) -> Tensor:
 
     Args:
         activation: Output of a ReLU, (B, C, H, W) or (B, U).
-        spatial_share: In [0, 1); 0: any position is enough.
+        spatial_share: In [0, 1). 0 is the rule of activation-driven modular training, any position. It keeps nearly
+            every channel of a large map (98 % of a ResNet18 at 224 pixels); a larger share is our remedy.
     """
     if activation.dim() == 2:
         return activation != 0

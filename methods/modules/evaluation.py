@@ -22,9 +22,9 @@ from torch import Tensor
 
 from methods.contract import Normalization, Split
 from methods.measure.predict import exact_evaluation, ready
+from methods.measure.subtasks import beaten_by, check_labels, check_subsets, num_samples
 from methods.modules.bits import Words, grouped, members_of, words_of
 from methods.modules.library import ModuleLibrary
-from methods.modules.subtasks import beaten_by, check_labels, check_subsets, num_samples
 
 _MOST_PAIRS = 2**21
 """Samples of a first batch times subsets: what is remembered of each pair takes some tens of bytes."""

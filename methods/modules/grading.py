@@ -17,12 +17,12 @@ from methods.measure.grade import deployed_sizes
 from methods.measure.predict import predict
 from methods.measure.quality import Quality, classification_quality, quality
 from methods.measure.sizes import count_parameters
+from methods.measure.subtasks import graded_subsets
 from methods.modules.activity import active_units
 from methods.modules.counting import composition_sizes
 from methods.modules.evaluation import composed_accuracies
 from methods.modules.library import ModuleLibrary
 from methods.modules.metrics import Modularity, cohesion, modularity
-from methods.modules.subtasks import choose_subsets
 from methods.networks.graph import Network
 
 _COHESION_SAMPLES = 100
@@ -67,7 +67,7 @@ def grade_library(library: ModuleLibrary, task: Task) -> LibraryGrades:
         library: Its network lies on the task's device.
     """
     names = library.class_names
-    subsets_SK = choose_subsets(len(names))
+    subsets_SK = graded_subsets(len(names))
     sizes = composition_sizes(library, subsets_SK)
     return LibraryGrades(
         modularity=modularity(library),
@@ -88,7 +88,9 @@ def _cohesion(library: ModuleLibrary, task: Task) -> float | None:
     samples = [(labels_N == index).nonzero().flatten()[:_COHESION_SAMPLES] for index in range(len(library.class_names))]
     chosen = torch.cat(samples)
     part = Split(task.validation.inputs[chosen], labels_N[chosen])
-    active = active_units(library.network, part, task)
+    # Units fire here as they did when they were chosen.
+    share = library.settings.get("spatial_share", 0.0)
+    active = active_units(library.network, part, task, spatial_share=float(share) if isinstance(share, float) else 0.0)
     return cohesion(library, active, part.targets, samples_per_class=_COHESION_SAMPLES, seed=task.seed).mean
 
 

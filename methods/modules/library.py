@@ -46,6 +46,8 @@ class ModuleLibrary:
         if len(set(self.class_names)) != num_classes:
             raise ValueError("module library: two classes have the same name; give each its own")
         sites = self.network.sites
+        if not sites:
+            raise ValueError("module library: the network has no ReLU, so it has no units to share out")
         if len(self.masks) != len(sites):
             raise ValueError(
                 f"module library: masks for {len(self.masks)} sites, but the network has {len(sites)}; "

@@ -83,9 +83,9 @@ def modularity(library: ModuleLibrary) -> Modularity:
     """Sizes and overlaps of all one-class modules, counted without cutting any.
 
     Raises:
-        ValueError: The network has no ReLU, or a convolution with groups that cannot be cut.
+        ValueError: The network has a convolution with groups that cannot be cut.
     """
-    units_KV = _joined(library.masks, "the network has no ReLU, so it has no units to keep")
+    units_KV = _joined(library.masks)
     architecture = library.network.architecture
     each_class_KK = torch.eye(len(library.class_names), dtype=torch.bool)
     masks = [mask_KU.cpu() for mask_KU in library.masks]
@@ -121,7 +121,7 @@ def cohesion(
             `samples_per_class` is below 2.
     """
     _check_samples(library, active, labels_N, samples_per_class)
-    module_KV = _joined(library.masks, "the network has no ReLU, so samples use no units")
+    module_KV = _joined(library.masks)
     generator = torch.Generator().manual_seed(seed)
     labels_N = labels_N.cpu()
     by_class: list[float | None] = []
@@ -152,10 +152,8 @@ def _check_samples(library: ModuleLibrary, active: Sequence[Tensor], labels_N: T
         raise ValueError(f"cohesion: samples_per_class is {samples_per_class}; pairs need at least 2")
 
 
-def _joined(masks: Sequence[Tensor], without_sites: str) -> Tensor:
+def _joined(masks: Sequence[Tensor]) -> Tensor:
     """The units of all sites side by side, bool (K, V) on the CPU."""
-    if not masks:
-        raise ValueError(without_sites)
     return torch.cat([mask_KU.cpu() for mask_KU in masks], dim=1)
 
 

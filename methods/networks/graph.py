@@ -173,6 +173,7 @@ def _compile(architecture: Architecture, functions: dict[str, Callable[..., Tens
 
 
 def _run_steps(steps: Sequence[Step], x: Tensor) -> Tensor:
+    # As `Step.run`, written out: this is the loop that all training and evaluation goes through.
     values: list[Tensor | None] = [x] * (len(steps) + 1)
     target = 0
     for function, sources, target, spent in steps:

@@ -18,7 +18,7 @@ def keep_freed_memory() -> bool:
     length.
 
     Returns:
-        False where the C library is another one; nothing is changed then.
+        False where the C library is another one or refuses.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -38,7 +38,7 @@ class TrainingConfig(MethodConfig):
     @model_validator(mode="after")
     def _one_recipe(self) -> TrainingConfig:
         if self.nesterov and self.optimizer != "sgd":
-            raise ValueError("nesterov belongs to SGD; leave it out, or set the optimizer to sgd")
+            raise ValueError("nesterov belongs to SGD; set it to false, or the optimizer to sgd")
         defaults = type(self).model_fields
         given = [name for name in ("milestones", "decay") if getattr(self, name) != defaults[name].default]
         if self.schedule == "cosine" and given:

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from methods.contract import Normalization, Split
 from methods.measure import predict
+from methods.measure.subtasks import choose_subsets, restricted_accuracy
 from methods.modules.evaluation import composed_accuracies
 from methods.modules.library import ModuleLibrary
-from methods.modules.subtasks import choose_subsets, restricted_accuracy
 from methods.networks.build import build_network
 from methods.networks.graph import Network
 

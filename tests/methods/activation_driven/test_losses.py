@@ -82,7 +82,7 @@ def _gradients(losses: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tenso
 def test_losses_are_those_of_the_published_code(name: str, dtype: torch.dtype, num_classes: int | None) -> None:
     activations, labels, expected = CASES[name]
     given_ = [activation.to(dtype) for activation in activations]
-    losses = activation_losses(given_, torch.tensor(labels), num_classes=num_classes)
+    losses = activation_losses(activations=given_, labels=torch.tensor(labels), num_classes=num_classes)
     assert _values(losses) == pytest.approx(list(expected), abs=1.5e-6)
     assert all(loss.dtype == dtype and loss.dim() == 0 for loss in losses)
 

@@ -7,16 +7,21 @@ from dataclasses import replace
 import pytest
 import torch
 
+from methods.activation_driven import method
 from methods.activation_driven.config import ActivationDrivenConfig
 from methods.activation_driven.method import ActivationDriven
 from methods.activation_driven.modularize import activation_rates, select_units
+from methods.activation_driven.recording import RecordingNetwork, modular_loss
 from methods.contract import Outcome, SilentMonitor, Split, UnsupportedTask
 from methods.data.normalise import normalise
+from methods.dense import Dense
 from methods.figures import Heatmap, LineChart
 from methods.measure import count_parameters, predict
 from methods.networks.architecture import Architecture, Node
 from methods.tasks import PreparedTask
-from tests.methods.small_tasks import Recorder, a_task
+from methods.training.config import TrainingConfig
+from methods.training.loop import Loss
+from tests.methods.small_tasks import Recorder, a_task, same_weights
 
 
 @pytest.fixture(scope="module")
@@ -91,25 +96,46 @@ def test_losses_pull_where_their_weights_say(digits: PreparedTask, fitted: tuple
     assert plain["module_size"] > 0.4
 
 
-def test_plain_weights_train_the_very_network_that_plain_training_does(digits: PreparedTask) -> None:
-    from methods.dense import Dense
-    from methods.training.config import TrainingConfig
+def test_each_weight_reaches_its_own_loss(digits: PreparedTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = {}
 
+    def listen(task: PreparedTask, network: RecordingNetwork, **weights: float) -> Loss:
+        heard.update(weights)
+        return modular_loss(task, network, **weights)
+
+    monkeypatch.setattr(method, "modular_loss", listen)
+    _fit(replace(digits, epochs=1), SilentMonitor(), alpha=0.1, beta=0.2, gamma=0.3)
+    assert heard == {"affinity": 0.1, "dispersion": 0.2, "compactness": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("field", "smaller"), [({"spatial_share": 0.5}, True), ({"minimum_share": 0.5}, False), ({"threshold": 0.5}, False)]
+)
+def test_settings_of_the_choice_change_the_modules_alone(
+    digits: PreparedTask, fitted: tuple[Outcome, Recorder], field: dict[str, float], smaller: bool
+) -> None:
+    other = _fit(digits, SilentMonitor(), gamma=1.0, **field)
+    for one, two in zip(
+        other.variants[0].network.parameters(), fitted[0].variants[0].network.parameters(), strict=True
+    ):
+        assert torch.equal(one, two)
+    assert (other.facts["module_size"] < fitted[0].facts["module_size"]) == smaller
+    assert other.library is not None
+    assert dict(other.library.settings) == {"threshold": 0.9} | field
+
+
+def test_units_may_be_observed_on_samples_as_they_are(digits: PreparedTask) -> None:
+    shifted = replace(digits, augmentation="crop_flip", epochs=2)
+    augmented, plain = (_fit(shifted, SilentMonitor(), augmented_rates=on) for on in (True, False))
+    assert torch.equal(*(next(iter(one.variants[0].network.parameters())) for one in (augmented, plain)))
+    assert augmented.facts["module_size"] != plain.facts["module_size"]
+
+
+def test_plain_weights_train_the_very_network_that_plain_training_does(digits: PreparedTask) -> None:
     recipe = TrainingConfig(learning_rate=0.05, nesterov=True, weight_decay=0.0, schedule="cosine")
     dense = Dense(recipe).fit(digits, {}, SilentMonitor()).variants[0].network
     ours = _fit(digits, SilentMonitor(), alpha=0.0, beta=0.0, gamma=0.0).variants[0].network
-    for one, other in zip(dense.state_dict().values(), ours.state_dict().values(), strict=True):
-        assert torch.equal(one, other)
-
-
-def test_a_lower_threshold_gives_larger_modules_of_the_same_training(
-    digits: PreparedTask, fitted: tuple[Outcome, Recorder]
-) -> None:
-    low = _fit(digits, SilentMonitor(), gamma=1.0, threshold=0.5)
-    assert torch.equal(
-        next(iter(low.variants[0].network.parameters())), next(iter(fitted[0].variants[0].network.parameters()))
-    )
-    assert low.facts["module_size"] > fitted[0].facts["module_size"]
+    assert same_weights(dense, ours)
 
 
 def test_a_shorter_share_of_the_epochs_is_what_it_says(digits: PreparedTask) -> None:

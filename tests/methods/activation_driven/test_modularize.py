@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from methods.activation_driven.modularize import ActivityCounts, activation_rates, select_units
+from methods.modules.activity import fires
 
 
 def check_case() -> tuple[Tensor, Tensor]:
@@ -37,6 +38,11 @@ def test_a_starving_class_gets_as_many_units_as_the_largest() -> None:
     assert select_units([rates], threshold=0.9, minimum_share=0.0)[0].tolist() == masks("1100", "0000")
 
 
+def test_the_minimum_counts_whole_units_as_a_decimal_share_says() -> None:
+    rates = torch.linspace(0.0, 0.5, 100)[None]
+    assert int(select_units([rates], threshold=0.9, minimum_share=0.29)[0].sum()) == 29
+
+
 def test_where_no_class_reaches_the_minimum_each_gets_just_that() -> None:
     rates = torch.tensor([[0.1, 0.2, 0.3, 0.3], [0.4, 0.4, 0.4, 0.4]])
     assert select_units([rates], threshold=0.9, minimum_share=0.5)[0].tolist() == masks("0011", "1100")
@@ -56,7 +62,7 @@ def test_nine_tenths_of_five_thousand_pass_nine_tenths() -> None:
     activation = torch.zeros(5000, 2)
     activation[:4500, 0] = 1e-30
     activation[:4499, 1] = 1.0
-    activity.add([activation], torch.zeros(5000, dtype=torch.int64))
+    activity.add([activation > 0], torch.zeros(5000, dtype=torch.int64))
     assert select_units(activity.rates(), threshold=0.9)[0].tolist() == [[True, False]]
 
 
@@ -68,23 +74,12 @@ def test_counting_batch_by_batch_equals_counting_one_by_one(seed: int, classes: 
     units = (torch.rand(len(labels), 5, generator=generator) - 0.4).clamp(min=0)
     activity = ActivityCounts(classes)
     for part in torch.arange(len(labels)).split(size):
-        activity.add([maps[part], units[part]], labels[part])
-    for rates, fires in zip(activity.rates(), [maps.amax(dim=(2, 3)) > 0, units > 0], strict=True):
+        activity.add([fires(maps[part]), fires(units[part])], labels[part])
+    for rates, fired in zip(activity.rates(), [maps.amax(dim=(2, 3)) > 0, units > 0], strict=True):
         for one in range(classes):
-            for unit in range(fires.shape[1]):
-                own = [bool(fires[i, unit]) for i in range(len(labels)) if int(labels[i]) == one]
+            for unit in range(fired.shape[1]):
+                own = [bool(fired[i, unit]) for i in range(len(labels)) if int(labels[i]) == one]
                 assert rates[one, unit] == sum(own) / len(own)
-
-
-def test_a_share_of_positions_asks_for_more_than_that_share() -> None:
-    maps = torch.zeros(1, 3, 2, 2)
-    maps[0, 1, 0, 0] = 1.0
-    maps[0, 2] = 1.0
-    labels = torch.tensor([0])
-    for share, fires in ((0.0, [0, 1, 1]), (0.2, [0, 1, 1]), (0.25, [0, 0, 1]), (0.99, [0, 0, 1])):
-        activity = ActivityCounts(1, spatial_share=share)
-        activity.add([maps], labels)
-        assert activity.rates()[0].tolist() == [fires]
 
 
 def test_a_class_without_samples_is_named() -> None:
@@ -106,6 +101,7 @@ def test_thresholds_outside_of_their_range_are_refused(threshold: float) -> None
         ([torch.ones(1, 3, 2)], torch.tensor([0]), "give"),
         ([torch.ones(2, 3)], torch.tensor([[0.5, 0.5], [1.0, 0.0]]), "soft labels"),
         ([torch.ones(1, 3)], torch.tensor([7]), "2 classes"),
+        ([torch.tensor([[0.5, -0.5]])], torch.tensor([0]), "no output of a ReLU"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(activations: list[Tensor], labels: Tensor, fault: str) -> None:
@@ -113,8 +109,6 @@ def test_what_does_not_belong_together_is_refused(activations: list[Tensor], lab
         activation_rates(activations, labels, num_classes=2)
 
 
-def test_shares_out_of_range_are_refused() -> None:
+def test_a_minimum_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match="minimum_share 2"):
         select_units([torch.ones(1, 1)], threshold=0.5, minimum_share=2)
-    with pytest.raises(ValueError, match="spatial_share 1"):
-        ActivityCounts(2, spatial_share=1)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from methods.activation_driven.losses import activation_losses
-from methods.activation_driven.recording import RecordingNetwork, modular_loss, split_outputs
+from methods.activation_driven.recording import RecordingNetwork, modular_loss
 from methods.data.normalise import normalise
 from methods.networks.architecture import Architecture, Node
 from methods.networks.graph import Network
@@ -47,7 +47,7 @@ def test_what_is_recorded_is_the_pooled_output_of_every_site(source: str, reques
     network = task.network().double()
     recording = RecordingNetwork(network).train()
     inputs = _inputs(task).double()
-    logits, pooled = split_outputs(recording(inputs), num_classes=task.info.num_outputs, widths=recording.widths)
+    logits, *pooled = recording(inputs).split([task.info.num_outputs, *recording.widths], dim=1)
     run = network.run(inputs, record=True)
     assert torch.allclose(logits, run.logits, rtol=0, atol=1e-12)
     for found, site, activation in zip(pooled, network.sites, run.activations.values(), strict=True):
@@ -72,7 +72,7 @@ def test_under_autocast_the_means_are_float32_of_bfloat16_maps(digits: PreparedT
         outputs = recording(inputs)
         run = recording.network.run(inputs, record=True)
     assert outputs.dtype == torch.float32
-    _, pooled = split_outputs(outputs, num_classes=digits.info.num_outputs, widths=recording.widths)
+    _, *pooled = outputs.split([digits.info.num_outputs, *recording.widths], dim=1)
     maps = [activation for activation in run.activations.values() if activation.dim() == 4]
     assert {activation.dtype for activation in maps} == {torch.bfloat16}
     for found, activation in zip(pooled, run.activations.values(), strict=True):
@@ -131,7 +131,7 @@ def test_the_loss_on_the_logits_heeds_the_weights_of_classes(iris: PreparedTask)
     recording = RecordingNetwork(task.network()).train()
     outputs, labels = recording(_inputs(task)), torch.arange(12) % 3
     plain = float(default_loss(task)(outputs[:, :3], labels).detach())
-    _, pooled = split_outputs(outputs, num_classes=3, widths=recording.widths)
+    _, *pooled = outputs.split([3, *recording.widths], dim=1)
     affinity = float(activation_losses(pooled, labels).affinity.detach())
     weights = NO_WEIGHTS | {"affinity": 2.0}
     found = float(modular_loss(task, recording, **weights)(outputs, labels).detach())
@@ -161,5 +161,3 @@ def test_bad_weights_tasks_and_networks_are_refused(iris: PreparedTask) -> None:
     without_relu = Network(Architecture((Node("input", "input"), linear), (4,)))
     with pytest.raises(ValueError, match="no ReLU"):
         RecordingNetwork(without_relu)
-    with pytest.raises(ValueError, match="which make 35 columns"):
-        split_outputs(torch.zeros(2, 3), num_classes=3, widths=recording.widths)

@@ -10,7 +10,7 @@ from torch import nn
 
 from methods.artefact import decode
 from methods.contract import Normalization, Split, TaskInfo, TrainingDiverged
-from methods.measure import count_macs, grade, latency_ms, quality, reference_sizes
+from methods.measure import count_macs, deployed_sizes, grade, latency_ms, quality
 from methods.networks.build import build_network
 from methods.networks.catalog import design_network
 from methods.surgery import deploy
@@ -107,7 +107,7 @@ def test_network_without_finite_outputs_is_refused_with_a_count() -> None:
 def test_reference_sizes_come_through_the_same_export() -> None:
     task = make_task()
     grades = grade(task.network(), task, latency=False)
-    assert reference_sizes(task.network()) == {
+    assert deployed_sizes(task.network()) == {
         "parameters": grades.parameters,
         "nonzeros": grades.nonzeros,
         "stored_bytes": grades.stored_bytes,

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from methods.contract import Normalization, Split
 from methods.measure import predict
+from methods.measure.subtasks import choose_subsets, restricted_accuracies, restricted_accuracy
 from methods.modules.evaluation import composed_accuracies
 from methods.modules.library import ModuleLibrary
-from methods.modules.subtasks import choose_subsets, restricted_accuracies, restricted_accuracy
 from methods.networks.graph import Network, Step
 from tests.methods.modules.libraries import drawn_library
 from tests.methods.networks.samples import HAND_BUILT, random_inputs, sample_network

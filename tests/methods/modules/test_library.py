@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from methods.modules.library import ModuleLibrary
+from methods.networks.architecture import Architecture, Node
 from methods.networks.build import build_network
+from methods.networks.graph import Network
 from tests.methods.networks.samples import random_inputs, random_keep
 
 NAMES = ("cat", "dog", "frog", "ship")
@@ -74,6 +76,12 @@ def test_compositions_share_no_memory_with_the_library() -> None:
 def test_classes_that_make_no_composition_are_refused(classes: list[str | int], fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         a_library().compose(classes)
+
+
+def test_a_network_without_relu_has_no_units_to_share_out() -> None:
+    nodes = (Node("input", "input"), Node("out", "linear", ("input",), {"in_features": 3, "out_features": 2}))
+    with pytest.raises(ValueError, match="no ReLU"):
+        ModuleLibrary(Network(Architecture(nodes, (3,))), ("cat", "dog"), ())
 
 
 def test_masks_that_do_not_fit_the_network_are_refused() -> None:

@@ -128,15 +128,6 @@ def test_library_of_one_class_has_no_pairs() -> None:
     assert (found.mean_overlap, found.mean_coupling) == (0.0, 0.0)
 
 
-def test_network_without_units_is_refused() -> None:
-    nodes = (Node("input", "input"), linear("out", "input", (2, 3)))
-    library = library_of(Network(Architecture(nodes, (2,))), [])
-    with pytest.raises(ValueError, match="the network has no ReLU"):
-        modularity(library)
-    with pytest.raises(ValueError, match="the network has no ReLU"):
-        cohesion(library, [], torch.tensor([0, 0]), seed=0)
-
-
 LABELS = torch.tensor([0, 1, 0, 1, 1, 2])
 ACTIVE = (marks("1100", "0110", "1011", "0111", "1001", "1111"), marks("11", "11", "10", "01", "00", "11"))
 

@@ -10,7 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from methods.modules.subtasks import choose_subsets, restricted_accuracies, restricted_accuracy, subtask_sample_size
+from methods.measure.subtasks import (
+    choose_subsets,
+    graded_sizes,
+    graded_subsets,
+    restricted_accuracies,
+    restricted_accuracy,
+    subtask_sample_size,
+)
 
 
 def test_sample_sizes_for_100_classes_are_the_published_ones() -> None:
@@ -138,12 +145,22 @@ def test_restricted_accuracies_are_those_of_an_argmax_over_the_subset(
         assert restricted_accuracy(logits, labels, classes) == accuracy
 
 
+def test_the_ruler_looks_at_all_sizes_of_ten_classes_and_at_some_of_more() -> None:
+    assert torch.equal(graded_subsets(10), choose_subsets(10))
+    assert graded_sizes(100) == (*range(2, 11), 20, 50, 100)
+    counts = graded_subsets(100).sum(dim=1)
+    for size in graded_sizes(100):
+        assert int((counts == size).sum()) == subtask_sample_size(100, size)
+    assert graded_sizes(1) == ()
+    assert tuple(graded_subsets(1).shape) == (0, 1)
+
+
 def test_many_samples_are_counted_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(500, 5, generator=generator)
     labels = torch.randint(5, (500,), generator=generator)
     whole = restricted_accuracies(logits, labels, choose_subsets(5))
-    monkeypatch.setattr("methods.modules.subtasks._CHUNK_VALUES", 100)
+    monkeypatch.setattr("methods.measure.subtasks._CHUNK_VALUES", 100)
     assert torch.equal(restricted_accuracies(logits, labels, choose_subsets(5)), whole)
 
 
