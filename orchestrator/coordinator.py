@@ -13,7 +13,7 @@ from orchestrator.executors.base import Executor
 from orchestrator.ledger import Ledger
 from orchestrator.placement import Ending, Job, Placement
 from orchestrator.progress import CellProgress, Observer
-from orchestrator.results import deployed_share, headline
+from orchestrator.results import headline, search_point
 from orchestrator.runs import GradedVariant, Phase, Record, Run, RunResult
 from orchestrator.search import CellSearch, SearchStorage
 from orchestrator.search.rungs import ParetoRungs
@@ -243,8 +243,8 @@ class Coordinator:
         search = self._searches[job.cell.name]
         if ending.result is not None:
             best = self._headline(job, ending.result)
-            size = deployed_share(ending.result, best, self._study.search.objective)
-            search.tell(job.trial, score=best.score, size=size)
+            score, size = search_point(ending.result, best, self._study.search.objective)
+            search.tell(job.trial, score=score, size=size)
         elif ending.status == "stopped_early" and ending.accuracy is not None and ending.size is not None:
             search.tell_stopped(job.trial, score=ending.accuracy, size=ending.size, progress=ending.progress)
             # Not each time: what is written grows with the study. A kill in between costs comparisons, no result.

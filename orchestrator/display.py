@@ -14,8 +14,10 @@ from orchestrator.progress import duration
 if TYPE_CHECKING:
     from orchestrator.doctor import Check
     from orchestrator.export import Export
+    from orchestrator.module_results import ModulesResult
     from orchestrator.plan import Plan
     from orchestrator.rerun import Rerun
+    from orchestrator.runs import GradedVariant, RunResult
     from orchestrator.status import StudyStatus
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -73,9 +75,18 @@ def show_rerun(rerun: Rerun) -> None:
         for name, size in before.sizes:
             rows.append((before.label, name, f"{size:,}", f"{getattr(after.sizes, name):,}"))
     console.print(table(("variant", "figure", "recorded", "repeated"), rows, num_left=2))
-    same = rerun.recorded.variants == rerun.repeated.variants
+    same = _figures(rerun.recorded, rerun.repeated) == _figures(rerun.repeated, rerun.recorded)
     console.print("every figure is the same" if same else "figures differ; see the environments in both outcome.json")
     console.print(f"repeated run: {rerun.store}")
+
+
+def _figures(result: RunResult, other: RunResult) -> list[GradedVariant | ModulesResult]:
+    """What was measured of a run, without what an earlier version did not measure of the other."""
+    variants = [
+        one if two.subtasks else one.model_copy(update={"subtasks": {}})
+        for one, two in zip(result.variants, other.variants, strict=True)
+    ]
+    return [*variants, *([result.modules] if result.modules and other.modules else [])]
 
 
 def show_export(export: Export) -> None:

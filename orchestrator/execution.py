@@ -150,7 +150,7 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
                 reference_sizes=reference,
             )
         )
-    modules = _grade_modules(run, outcome, task, store)
+    modules = _grade_modules(run, outcome, task, store, reference=reference)
     charts = () if modules is None else subtask_charts(modules, graded)
     if monitor.curves:
         store.put_curves(run.key, pa.Table.from_pylist(_aligned(monitor.curves)))
@@ -175,14 +175,14 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
     return result
 
 
-def _grade_modules(run: Run, outcome: Outcome, task: Task, store: Store) -> ModulesResult | None:
+def _grade_modules(run: Run, outcome: Outcome, task: Task, store: Store, *, reference: Sizes) -> ModulesResult | None:
     """Grade and store the library of a modular method."""
     library = outcome.library
     if library is None:
         return None
     grades = grade_library(library, task)
-    store.put_modules(run.key, save_library(library), subsets_table(library, grades.subtasks))
-    return modules_result(library, grades, variant=library_variant(outcome))
+    store.put_modules(run.key, save_library(library), subsets_table(library, grades.subtasks, reference=reference))
+    return modules_result(library, grades, variant=library_variant(outcome), reference=reference)
 
 
 def _preprocessing(data: TaskData) -> dict[str, Any]:
@@ -230,7 +230,10 @@ def _given(run: Run, store: Store, device: str) -> Given:
 
 
 def _measure(work: Work, data: TaskData, store: Store, settings: WorkerSettings) -> dict[str, dict[str, float]]:
-    """Test quality or latency of every variant of a finished run, as deployed: of its reloaded artefact."""
+    """Test quality or latency of every variant of a finished run, as deployed: of its reloaded artefact.
+
+    Of class modules also the test accuracy of their compositions, with the weights as trained.
+    """
     run = work.run
     result = store.read_outcome(run.key)
     if result is None:

@@ -14,7 +14,7 @@ from methods.measure.subtasks import graded_subsets, mean_by_size
 from methods.modules.grading import LibraryGrades, SubtaskGrades, subtask_accuracies
 from methods.modules.library import ModuleLibrary
 from methods.modules.stored import load_library
-from orchestrator.errors import StoreProblem
+from orchestrator.errors import StoreProblem, UnknownRecord
 from orchestrator.module_results import ModuleCard, ModulesResult, SubtaskSize
 from orchestrator.runs import GradedVariant
 from orchestrator.sizes import Sizes
@@ -37,8 +37,8 @@ def library_variant(outcome: Outcome) -> str:
     raise ValueError("the library's network is none of the delivered variants; deliver it as one, e.g. 'whole'")
 
 
-def modules_result(library: ModuleLibrary, grades: LibraryGrades, *, variant: str) -> ModulesResult:
-    """What `outcome.json` says of a library."""
+def modules_result(library: ModuleLibrary, grades: LibraryGrades, *, variant: str, reference: Sizes) -> ModulesResult:
+    """What `outcome.json` says of a library; `reference` are the sizes of the dense network."""
     modularity, subtasks = grades.modularity, grades.subtasks
     cards = [
         ModuleCard(
@@ -49,9 +49,8 @@ def modules_result(library: ModuleLibrary, grades: LibraryGrades, *, variant: st
         )
         for index, name in enumerate(library.class_names)
     ]
-    means = [
-        mean_by_size(subtasks.subsets, values) for values in (subtasks.accuracy, subtasks.parameters, subtasks.macs)
-    ]
+    sizes = (subtasks.parameters.double() / reference.parameters, subtasks.macs.double() / reference.macs)
+    means = [mean_by_size(subtasks.subsets, values) for values in (subtasks.accuracy, *sizes)]
     count = subtasks.subsets.sum(dim=1)
     return ModulesResult(
         variant=variant,
@@ -76,7 +75,7 @@ def modules_result(library: ModuleLibrary, grades: LibraryGrades, *, variant: st
     )
 
 
-def subsets_table(library: ModuleLibrary, subtasks: SubtaskGrades) -> pa.Table:
+def subsets_table(library: ModuleLibrary, subtasks: SubtaskGrades, *, reference: Sizes) -> pa.Table:
     """One row per evaluated subset of the classes: what is stored as `subtasks.parquet` of a run."""
     names = library.class_names
     chosen = [[names[index] for index in row.nonzero().flatten().tolist()] for row in subtasks.subsets]
@@ -85,8 +84,8 @@ def subsets_table(library: ModuleLibrary, subtasks: SubtaskGrades) -> pa.Table:
             "num_classes": pa.array([len(classes) for classes in chosen], pa.int64()),
             "classes": pa.array(chosen, pa.list_(pa.string())),
             "val_accuracy": pa.array(subtasks.accuracy.tolist(), pa.float64()),
-            "parameters_ratio": pa.array(subtasks.parameters.tolist(), pa.float64()),
-            "macs_ratio": pa.array(subtasks.macs.tolist(), pa.float64()),
+            "parameters_ratio": pa.array((subtasks.parameters.double() / reference.parameters).tolist(), pa.float64()),
+            "macs_ratio": pa.array((subtasks.macs.double() / reference.macs).tolist(), pa.float64()),
         }
     )
 
@@ -114,9 +113,9 @@ def subtask_charts(modules: ModulesResult, variants: Sequence[GradedVariant]) ->
     )
     size = LineChart(
         name="size_by_subtask",
-        title="Size of compositions for k classes, share of the whole network",
+        title="Size of compositions for k classes as deployed, share of the dense network",
         x_label="k, number of classes",
-        y_label="share of the whole network",
+        y_label="share of the dense network",
         lines=(
             Line(label="parameters", x=sizes, y=tuple(one.parameters_ratio for one in composed)),
             Line(label="multiply-accumulates", x=sizes, y=tuple(one.macs_ratio for one in composed)),
@@ -132,16 +131,30 @@ def stored_library(store: Store, key: str) -> ModuleLibrary:
         UnknownRecord: The run is not finished or has no modules.
         StoreProblem: What is stored of them is damaged, or does not belong together.
     """
-    result = store.finished_run(key)
+    modules = modules_of(store, key)
     data = store.read_modules(key)
-    label = result.modules.variant if result.modules else "whole"
+    mend = "delete that folder, and `pare resume` trains the run again"
+    if data is None:
+        raise StoreProblem(f"{store}/runs/{key}: modules.safetensors is missing; {mend}")
     try:
-        return load_library(data, load_network(store.read_variant(key, label).weights).eval())
+        return load_library(data, load_network(store.read_variant(key, modules.variant).weights).eval())
     except ValueError as error:
-        raise StoreProblem(
-            f"{store}/runs/{key}: its class modules cannot be read: {error}; delete that folder, and `pare resume` "
-            "trains the run again"
-        ) from error
+        raise StoreProblem(f"{store}/runs/{key}: its class modules cannot be read ({error}) {mend}") from error
+
+
+def modules_of(store: Store, key: str) -> ModulesResult:
+    """What is known of the class modules of a finished run.
+
+    Raises:
+        UnknownRecord: There is no such run, it is not finished, or it has no class modules.
+    """
+    result = store.finished_run(key)
+    if result.modules is None:
+        raise UnknownRecord(
+            f"{store}: run {key} of '{result.run.method}' has no class modules; `pare modules list` names the runs "
+            "that have"
+        )
+    return result.modules
 
 
 def tested_compositions(store: Store, key: str, split: Split, task: Task) -> dict[str, float]:

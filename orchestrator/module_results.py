@@ -39,7 +39,7 @@ class SubtaskSize(BaseModel):
     accuracy: float
     """On the validation samples of the subset's classes, mean over subsets."""
     parameters_ratio: float
-    """Trainable parameters as a share of the whole network's, mean over subsets."""
+    """Parameters as deployed, as a share of the dense network's, mean over subsets."""
     macs_ratio: float
     """Multiply-accumulates likewise."""
 
@@ -77,6 +77,11 @@ class ModulesResult(BaseModel):
         if not self.subtasks:
             return None
         return sum(one.accuracy for one in self.subtasks) / len(self.subtasks)
+
+    @property
+    def united_accuracy(self) -> float:
+        """On validation, of the composition of all classes; 0 where there are fewer than two."""
+        return self.subtasks[-1].accuracy if self.subtasks else 0.0
 
     def ratio(self, measure: str, reference: Sizes) -> float:
         """Mean size of a deployed module as a share of the dense network's; `measure` is a field of `Sizes`."""

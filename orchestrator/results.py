@@ -158,8 +158,9 @@ def headline(variants: Iterable[GradedVariant], *, dense_score: float, tolerance
     return min(candidates, key=lambda v: (-v.score, v.ratio(measure), v.label))
 
 
-def deployed_share(result: RunResult, best: GradedVariant, measure: str) -> float:
-    """The size that a search minimises: that of the headline, or of a modular run the mean of its class modules.
+def search_point(result: RunResult, best: GradedVariant, measure: str) -> tuple[float, float]:
+    """Score and size that a run tells its search: those of the headline; of class modules, where it has some, the
+    accuracy of all of them composed and their mean size.
 
     Args:
         result: Of a run.
@@ -167,8 +168,9 @@ def deployed_share(result: RunResult, best: GradedVariant, measure: str) -> floa
         measure: A field of `Sizes`.
     """
     if result.modules is None:
-        return best.ratio(measure)
-    return result.modules.ratio(measure, best.reference_sizes)
+        return best.score, best.ratio(measure)
+    # Not the headline's score: that is the whole network's where the modules are too small to be any good.
+    return result.modules.united_accuracy, result.modules.ratio(measure, best.reference_sizes)
 
 
 def _order(record: Record) -> tuple[str, str, int, int, int]:

@@ -42,10 +42,10 @@ def _activation_map(rate_KU: Tensor, site: Site, class_names: Sequence[str]) -> 
     return Heatmap(
         name=f"rates_{site.name}".lower(),
         title=f"Share of samples that fire each unit of {site.name}",
-        x_label="unit, ordered by the class that fires it most",
+        x_label="units, each by the class that fires it most",
         y_label="class",
         rows=tuple(class_names),
-        columns=tuple(str(unit) for unit in order),
+        columns=tuple(class_names[owner] for owner in owner_U[order].tolist()),
         values=tuple(tuple(round(value, 4) for value in row) for row in rate_KU[:, order].tolist()),
     )
 
@@ -54,7 +54,7 @@ def overlap_map(overlap_KK: Tensor, *, class_names: Sequence[str]) -> Heatmap:
     """What each pair of modules shares; on the diagonal the size of each module."""
     return Heatmap(
         name="module_overlap",
-        title="Parameters two class modules share, as a share of the whole network's",
+        title="Parameters two class modules share (diagonal: module size), of the whole network's",
         x_label="class",
         y_label="class",
         rows=tuple(class_names),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,12 +17,11 @@ from methods.modules.grading import CompositionQuality, composition_quality
 from methods.modules.library import ModuleLibrary
 from methods.surgery import deploy
 from methods.tasks import build_task, prepare
-from orchestrator.class_modules.listing import modules_of
 from orchestrator.errors import ExportRefused
 from orchestrator.export.description import Subject, normalization_of
 from orchestrator.export.place import choose_place
 from orchestrator.export.write import Export, require_format, write_network
-from orchestrator.library_results import stored_library
+from orchestrator.library_results import modules_of, stored_library
 from orchestrator.runs import GradedVariant, RunResult
 from orchestrator.sizes import Sizes
 
@@ -85,8 +85,8 @@ def export_composition(
     except ValueError as error:
         raise ExportRefused(f"run {key}: {error}") from error
     names = tuple(library.class_names[index] for index in chosen)
-    label = "-".join(["module" if len(names) == 1 else "composed", *map(_plain, names)])
-    place = choose_place(output, f"{key}-{label[:_LONGEST_LABEL]}{kind.suffix}", force=force)
+    label = _label(names)
+    place = choose_place(output, f"{key}-{label}{kind.suffix}", force=force)
     stored = artefact.encode(deploy(library.compose(names)))
     deployed = Deployed(artefact.decode(stored), stored, normalization_of(result))
     measured, not_measured = _measured(library, names, deployed, result)
@@ -103,7 +103,7 @@ def export_composition(
         result,
         variant,
         deployed,
-        chosen=f"composed of the modules of {', '.join(names)}",
+        chosen=f"{'the module' if len(names) == 1 else 'composed of the modules'} of {_few(names)}",
         more={
             "classes": list(names),
             "validation_samples": measured.num_samples if measured else 0,
@@ -141,7 +141,7 @@ def export_all(
 
 
 _LONGEST_LABEL = 80
-"""Of a file's name, after the run's key."""
+"""Bytes of a file's name, after the run's key."""
 
 
 def _measured(
@@ -166,6 +166,20 @@ def _cards(result: RunResult, names: Sequence[str]) -> list[Any]:
     return [card for card in cards if card.class_name in names]
 
 
-def _plain(name: str) -> str:
-    """A class's name as a part of a file's."""
-    return "".join(letter if letter.isalnum() else "_" for letter in name)
+def _label(names: Sequence[str]) -> str:
+    """What a composition is called in file names: its classes, and where these must be changed or cut a digest too."""
+    kind = "module" if len(names) == 1 else "composed"
+    plain = "-".join([kind, *("".join(map(_plain, name)) for name in names)])
+    if len(plain) <= _LONGEST_LABEL and "_" not in plain:
+        return plain
+    digest = hashlib.sha256("\0".join(names).encode()).hexdigest()[:8]
+    return f"{plain[:_LONGEST_LABEL]}-{digest}"
+
+
+def _plain(letter: str) -> str:
+    return letter if letter.isascii() and letter.isalnum() else "_"
+
+
+def _few(names: Sequence[str]) -> str:
+    """The names, or the first few and how many more."""
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

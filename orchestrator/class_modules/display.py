@@ -18,7 +18,7 @@ def show_libraries(lines: Sequence[LibraryLine], *, store: str) -> None:
     if not lines:
         console.print(f"no run with class modules in {store}; those of activation_driven have them")
         return
-    headings = ("run", "task", "method", "settings", "seed", "classes", "module size", "overlap", "accuracy")
+    headings = ("run", "task", "method", "settings", "seed", "classes", "module size", "overlap", "reuse accuracy")
     rows = [
         (
             line.run_key,
@@ -29,13 +29,13 @@ def show_libraries(lines: Sequence[LibraryLine], *, store: str) -> None:
             str(line.num_classes),
             f"{line.module_size:.1%}",
             f"{line.overlap:.1%}",
-            "-" if line.accuracy is None else f"{line.accuracy:.4f}",
+            "-" if line.reuse_accuracy is None else f"{line.reuse_accuracy:.4f}",
         )
         for line in lines
     ]
     console.print(table(headings, rows, num_left=4))
     console.print(
-        "module size and overlap: mean share of the whole network's parameters; accuracy: of compositions on "
+        "module size and overlap: mean share of the whole network's parameters; reuse accuracy: of compositions on "
         "validation, mean over numbers of classes"
     )
 
@@ -75,7 +75,10 @@ def show_library(key: str, modules: ModulesResult) -> None:
     ]
     if lines:
         console.print(table(columns, lines, num_left=0))
-        console.print("compositions, mean over subsets of so many classes: validation accuracy, share of the network")
+        console.print(
+            "compositions, mean over subsets of so many classes: validation accuracy, and share of the dense "
+            "network as deployed"
+        )
 
 
 def show_composition(made: Composition) -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import UnknownRecord
-
 if TYPE_CHECKING:
-    from orchestrator.module_results import ModulesResult
     from orchestrator.store import Store
 
 
@@ -26,7 +23,7 @@ class LibraryLine:
     module_size: float
     """Mean share of the whole network's parameters that a module holds."""
     overlap: float
-    accuracy: float | None
+    reuse_accuracy: float | None
     """Of compositions on validation, mean over the numbers of classes; None where there is nothing to tell apart."""
 
     def to_json(self) -> dict[str, Any]:
@@ -41,7 +38,6 @@ def libraries(store: Store) -> list[LibraryLine]:
         if result is None or result.modules is None:
             continue
         modules, run = result.modules, result.run
-        scores = [one.accuracy for one in modules.subtasks]
         found.append(
             LibraryLine(
                 run_key=key,
@@ -52,22 +48,7 @@ def libraries(store: Store) -> list[LibraryLine]:
                 num_classes=len(modules.cards),
                 module_size=modules.module_size,
                 overlap=modules.overlap,
-                accuracy=sum(scores) / len(scores) if scores else None,
+                reuse_accuracy=modules.reuse_accuracy,
             )
         )
     return sorted(found, key=lambda line: (line.task, line.module_size, line.run_key))
-
-
-def modules_of(store: Store, key: str) -> ModulesResult:
-    """What is known of the class modules of a finished run.
-
-    Raises:
-        UnknownRecord: There is no such run, it is not finished, or it has no class modules.
-    """
-    result = store.finished_run(key)
-    if result.modules is None:
-        raise UnknownRecord(
-            f"{store}: run {key} of '{result.run.method}' has no class modules; `pare modules list` names the runs "
-            "that have"
-        )
-    return result.modules

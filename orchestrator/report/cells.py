@@ -63,4 +63,4 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def _joined(labels: Sequence[str], size: int) -> tuple[str, ...]:
     """One label for each block."""
     blocks = [labels[start : start + size] for start in range(0, len(labels), size)]
-    return tuple(block[0] if len(block) == 1 else f"{block[0]}–{block[-1]}" for block in blocks)  # noqa: RUF001
+    return tuple(block[0] if block[0] == block[-1] else f"{block[0]}–{block[-1]}" for block in blocks)  # noqa: RUF001

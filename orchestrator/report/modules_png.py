@@ -41,8 +41,10 @@ def _draw(panel: Any, found: SubtaskComparison) -> None:
     if found.dense is not None:
         dense = found.dense.curve.reuse_accuracy(found.split).mean
         panel.axhline(dense, color="0.1", linewidth=1, linestyle="--", label="dense, other logits cut off")
-    for series in series_of(found.modular):
+    drawn = series_of(found.modular)
+    for series in drawn:
         _draw_series(panel, series, found, marks[series.label])
+    named = " or ".join(sorted({series.named_by for series in drawn if any(series.names)}))
     panel.set_xscale("log")
     panel.set_xlim(axes.sizes.low, axes.sizes.high)
     panel.set_ylim(axes.lowest, axes.highest)
@@ -56,7 +58,13 @@ def _draw(panel: Any, found: SubtaskComparison) -> None:
     panel.set_title(f"{found.task}: sub-tasks of {found.sizes[-1]} classes", loc="left")
     panel.set_xlabel("class module: share of the network's parameters")
     panel.set_ylabel(f"{found.split} reuse accuracy")
-    panel.legend(fontsize=8, loc="lower right", framealpha=0.9)
+    panel.legend(
+        fontsize=8,
+        loc="lower right",
+        framealpha=0.9,
+        title=f"beside the points: {named}; filled: its method's front" if named else None,
+        title_fontsize=7,
+    )
 
 
 def _draw_series(panel: Any, series: Series, found: SubtaskComparison, mark: Mark) -> None:
@@ -72,4 +80,5 @@ def _draw_series(panel: Any, series: Series, found: SubtaskComparison, mark: Mar
         face = colour if one.on_front else "white"
         panel.plot([size], [score.mean], marker=mark.matplotlib, color=colour, markerfacecolor=face, markersize=6)
         panel.annotate(name, (size, score.mean), xytext=(5, -9), textcoords="offset points", fontsize=7, color="0.35")
-    panel.plot([], [], marker=mark.matplotlib, color=colour, label=series.label, markersize=6)
+    line = "-" if series.joined else "none"
+    panel.plot([], [], marker=mark.matplotlib, linestyle=line, color=colour, label=series.label, markersize=6)

@@ -110,7 +110,7 @@ def _task(
         parts += subtask_section(subtasks, terms, marks)
     recorded = inside(task, terms, marks, facts.figures)
     if recorded:
-        said = "One run of each method, as it recorded itself while it trained."
+        said = "One run of each method, as it was recorded."
         parts += [element("h3", "Inside the methods"), element("p", said, class_="quiet"), *recorded]
     if task.incomplete:
         named = [element("li", line) for line in task.incomplete]
@@ -200,7 +200,8 @@ def _origin(comparison: Comparison, facts: Facts) -> list[Markup]:
             "p",
             "The whole study again: ",
             element("code", f"pare run {comparison.study}.yaml --store {facts.store}", class_="copy"),
-            ". A single point: “run again” in its row. Further questions: results.parquet beside this page.",
+            ". A single point: “run again” in its row. Further questions: results.parquet and subtasks.parquet beside "
+            "this page.",
         ),
         element("details", element("summary", "study file"), element("pre", facts.spec_text)),
     ]

@@ -46,7 +46,8 @@ def _of_method(method: str, own: list[ModularConfiguration]) -> list[Series]:
     cut_by = _varying([one.settings for one in own])
     if all(len(group) == 1 for group in groups.values()) or len(cut_by) != 1:
         joinable = len(groups) == 1
-        names = tuple(f"#{one.configuration.trial}" for one in own)
+        # A single one needs no telling apart.
+        names = tuple(f"#{one.configuration.trial}" if len(own) > 1 else "" for one in own)
         return [Series(method, tuple(own), names, "number of the configuration", joined=joinable and len(own) > 1)]
     told_apart = _varying([_trained(group[0], chosen_by) for group in groups.values()])
     found = []

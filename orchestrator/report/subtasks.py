@@ -141,7 +141,7 @@ def _whole_row(one: WholeNetwork, found: SubtaskComparison, mark: Mark | None) -
 
 def _modular_row(one: ModularConfiguration, found: SubtaskComparison, mark: Mark | None) -> Markup:
     configuration = one.configuration
-    chosen = "by number of classes drawn above" if one in found.chosen else ""
+    chosen = "drawn in the charts above" if one in found.chosen else ""
     union = one.union.score(found.split) if one.union else None
     return element(
         "tr",

@@ -163,18 +163,9 @@ class Store:
         """Keys of all runs with stored class modules, sorted."""
         return [key for key in self._files.names("runs") if self._files.exists(_run(key, "modules.safetensors"))]
 
-    def read_modules(self, key: str) -> bytes:
-        """The stored class modules of one run, for `methods.modules.stored.load_library`.
-
-        Raises:
-            UnknownRecord: It has none.
-        """
-        data = self._files.read(_run(key, "modules.safetensors"))
-        if data is None:
-            raise UnknownRecord(
-                f"{self}: run {key} has no class modules; those of activation_driven have, see `pare modules list`"
-            )
-        return data
+    def read_modules(self, key: str) -> bytes | None:
+        """The stored class modules of one run, for `methods.modules.stored.load_library`; None when it has none."""
+        return self._files.read(_run(key, "modules.safetensors"))
 
     def read_subtasks(self, key: str) -> pa.Table | None:
         """What the compositions of one run are worth, one row per subset of the classes; None when it has none."""

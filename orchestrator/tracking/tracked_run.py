@@ -190,12 +190,17 @@ _MODEL_KEYS = {
 }
 
 
+_FIRST_CURVES = ("val_accuracy", "delivered_accuracy", "size")
+
+
 def _curve_points(curves: pa.Table | None, at_ms: int, *, limit: int) -> Iterator[Point]:
-    """One metric `epoch/<name>` for each of the first `limit` columns; gaps stay gaps."""
+    """One metric `epoch/<name>` for each of `limit` columns, first those that stopping goes by; gaps stay gaps."""
     if curves is None or "epoch" not in curves.column_names:
         return
     epochs = curves["epoch"].to_pylist()
-    for name in [name for name in curves.column_names if name != "epoch"][:limit]:
+    names = [name for name in curves.column_names if name != "epoch"]
+    # Stable, so the others keep their order.
+    for name in sorted(names, key=lambda name: name not in _FIRST_CURVES)[: max(0, limit)]:
         for epoch, value in zip(epochs, curves[name].to_pylist(), strict=True):
             if isinstance(value, int | float) and math.isfinite(value):
                 yield Point(f"epoch/{name}", float(value), at_ms, int(epoch))

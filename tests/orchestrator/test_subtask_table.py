@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.module_results import COMPOSED_ROW, ModuleCard, ModulesResult, SubtaskSize
-from orchestrator.results import deployed_share
+from orchestrator.results import search_point
 from orchestrator.runs import RunResult
 from orchestrator.subtask_table import SCHEMA, subtask_table
 from tests.orchestrator.constructed_study import DENSE_SIZES, graded, make_record, make_result, make_run
@@ -77,9 +77,12 @@ def test_every_column_says_what_it_holds() -> None:
     assert all(field.metadata[b"description"] for field in SCHEMA)
 
 
-def test_a_search_over_modules_minimises_their_mean_size() -> None:
+def test_a_search_hears_of_the_modules_and_not_of_a_headline_that_is_better_than_they_are() -> None:
     result = modular_result()
+    assert result.modules is not None
+    broken = result.modules.subtasks[-1].model_copy(update={"accuracy": 0.4})
+    modules = result.modules.model_copy(update={"subtasks": (*result.modules.subtasks[:-1], broken)})
     best = result.variants[0]
-    assert deployed_share(result, best, "parameters") == pytest.approx(1 / 3, abs=1e-5)
-    assert deployed_share(result, best, "macs") == 1.0
-    assert deployed_share(result.model_copy(update={"modules": None}), best, "parameters") == 1.0
+    assert search_point(result, best, "parameters") == (0.94, pytest.approx(1 / 3, abs=1e-5))
+    assert search_point(result.model_copy(update={"modules": modules}), best, "macs") == (0.4, 1.0)
+    assert search_point(result.model_copy(update={"modules": None}), best, "parameters") == (0.95, 1.0)

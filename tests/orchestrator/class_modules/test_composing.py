@@ -60,7 +60,7 @@ def test_runs_with_modules_are_listed_smallest_modules_first(store: Store) -> No
     for line in lines:
         modules = modules_of(store, line.run_key)
         assert line.num_classes == 10
-        assert line.accuracy == pytest.approx(sum(one.accuracy for one in modules.subtasks) / 9)
+        assert line.reuse_accuracy == pytest.approx(sum(one.accuracy for one in modules.subtasks) / 9)
 
 
 def test_a_file_tells_its_classes_apart_as_well_as_is_said_of_it(store: Store, key: str, data: TaskData) -> None:
@@ -147,6 +147,17 @@ def test_a_file_in_the_way_is_kept(store: Store, key: str) -> None:
     assert Path("two.safetensors").read_text() == "mine"
     with pytest.raises(ExportRefused, match="give --output a folder"):
         export_all(key, store=store, output=Path("two.safetensors.d/x.onnx"))
+
+
+@pytest.mark.parametrize(
+    "classes", [("C#",), ("C+",), ("a b",), ("a/b",), ("x" * 300,), ("\u732b" * 90,), tuple(map(str, range(100)))]
+)
+def test_every_composition_has_a_name_of_its_own_that_a_file_can_bear(classes: tuple[str, ...]) -> None:
+    name = composing._label(classes)
+    assert len(name.encode()) < 100
+    assert not set(name) & set("/ #+")
+    others = [("C#",), ("C+",), ("a b",), ("a/b",), tuple(map(str, range(99))), ("C_",)]
+    assert name not in [composing._label(other) for other in others if other != classes]
 
 
 def test_a_run_without_modules_is_refused(store: Store) -> None:

@@ -62,7 +62,7 @@ def test_the_table_holds_accuracy_size_and_difference_of_the_chosen_configuratio
     assert all(f"{accuracy[k].mean:.3f} ± " in row for k in (2, 3, 5, 10))
     assert chosen.against_dense is not None
     assert f"<small>{signed(chosen.against_dense.mean)}</small>" in row
-    assert "drawn above" in row
+    assert "drawn in the charts above" in row
     assert f"{100 * chosen.module_size.mean:.3g} %" in row
 
 
