@@ -1,6 +1,6 @@
 """What the losses of activation-driven training cost: alone against the pairwise form, and in whole steps.
 
-Run: python -m tests.benchmarks.activation_losses [--networks resnet20 vgg16] [--epochs 9] [--threads 2] [--return-memory]
+Run: python -m tests.benchmarks.activation_losses [--networks resnet20 vgg16] [--epochs 9] [--return-memory]
 
 Alone: forward and backward at the shapes of VGG16's 15 layers in float32. The reference is the losses as published: a
 B x B matrix of similarities per layer, flattened, and two gathers over lists of pairs. In steps: epochs of

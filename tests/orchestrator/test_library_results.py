@@ -92,7 +92,7 @@ def test_compositions_are_worth_what_networks_cut_for_them_are(
         labels = torch.searchsorted(torch.tensor(library.indices(row["classes"])), task.validation.targets[own])
         assert row["val_accuracy"] == pytest.approx(float((logits.argmax(dim=1) == labels).double().mean()))
         deployed = count_parameters(deploy(composed))
-        assert deployed <= round(row["parameters_ratio"] * dense) <= 1.02 * deployed, "but for units that turn out to be dead"
+        assert deployed <= round(row["parameters_ratio"] * dense) <= 1.02 * deployed, "but for dead units"
 
 
 def test_means_by_number_of_classes_are_those_of_the_table(trained: tuple[Store, RunResult]) -> None:
