@@ -29,3 +29,21 @@ def test_groups_are_those_of_equal_rows(num_sets: int, num_words: int, seed: int
     assert len(first) == len(np.unique(words, axis=0)) == group.max() + 1
     assert np.array_equal(words[first[group]], words)
     assert np.array_equal(group[first], np.arange(len(first)))
+
+
+def test_rows_that_differ_in_high_bits_alone_are_told_apart() -> None:
+    high = [0, 2**31, 2**32, 2**63, 2**63 + 2**31, 2**63 + 2**32, 2**64 - 1]
+    words = np.array([[a, b] for a in high for b in high], dtype=np.uint64)
+    first, group = grouped(words)
+    assert len(first) == len(words)
+    assert sorted(group.tolist()) == list(range(len(words)))
+
+
+def test_large_random_sets_are_grouped_as_their_members_are() -> None:
+    draw = np.random.default_rng(1)
+    for _ in range(20):
+        members = draw.random((2000, 192)) < 0.9
+        words = words_of(members)
+        first, group = grouped(words)
+        assert len(first) == len(np.unique(members, axis=0))
+        assert np.array_equal(words[first[group]], words)
