@@ -14,7 +14,7 @@ def keep_freed_memory() -> bool:
     """Let this process keep up to 1 GiB of freed memory for what it asks for next. Once is enough.
 
     By default glibc gives each large block back to the system as soon as it is freed, and the system clears every page
-    of the next one anew: a tenth of a training step of a ResNet-20 on two cores, and the reason why steps differ in
+    of the next one anew: an eighth of a training step of a ResNet-20 on two cores, and the reason why steps differ in
     length.
 
     Returns:

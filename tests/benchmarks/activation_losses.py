@@ -1,6 +1,6 @@
 """What the losses of activation-driven training cost: alone against the pairwise form, and in whole steps.
 
-Run: python -m tests.benchmarks.activation_losses [--networks resnet20 vgg16] [--epochs 9] [--return-memory]
+Run: python -m tests.benchmarks.activation_losses [--networks resnet20 vgg16] [--epochs 9] [--threads 2]
 
 Alone: forward and backward at the shapes of VGG16's 15 layers in float32. The reference is the losses as published: a
 B x B matrix of similarities per layer, flattened, and two gathers over lists of pairs. In steps: epochs of
@@ -126,11 +126,9 @@ def main() -> None:
     parser.add_argument("--networks", nargs="*", default=["resnet20", "vgg16"], help="names in the catalog")
     parser.add_argument("--epochs", type=int, default=9, help="timed epochs of each variant (default 9)")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--return-memory", action="store_true", help="let the C library give freed memory back")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    if not arguments.return_memory:
-        keep_freed_memory()  # as in a study
+    keep_freed_memory()  # as in a study
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batches of {BATCH_SIZE}, medians")
     alone = seconds_alone(
         {
