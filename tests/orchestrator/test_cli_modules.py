@@ -110,6 +110,21 @@ def test_what_cannot_be_made_is_a_message(key: str, arguments: tuple[str, ...], 
     assert piece in result.stderr
 
 
+def test_a_truncated_library_is_a_message_and_the_rest_of_the_run_stays(key: str) -> None:
+    path = Path("pare-results") / "runs" / key / "modules.safetensors"
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole[:100])
+        result = pare("modules", "compose", key, "--class", "1", "--class", "2", "--output", "broken.onnx")
+        assert (result.exit_code, result.stdout) == (4, "")
+        assert "class modules cannot be read" in result.stderr
+        assert "`pare resume` trains the run again" in result.stderr
+        assert not Path("broken.onnx").exists()
+        assert pare("export", key, "--variant", "whole", "--output", "whole.onnx", "--force").exit_code == 0
+    finally:
+        path.write_bytes(whole)
+
+
 def test_a_store_without_modular_runs_says_what_would_have_them(tmp_path: Path) -> None:
     (tmp_path / "plain.yaml").write_text(STUDY.replace("modular", "plain").replace("  activation_driven", "  # none"))
     pare("run", tmp_path / "plain.yaml", "--store", tmp_path / "store")

@@ -1,0 +1,65 @@
+"""What a library is worth: against networks that are really cut, and where samples are missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from methods.contract import Split
+from methods.measure import count_macs, count_parameters, predict
+from methods.modules.grading import composition_quality, grade_library
+from methods.modules.library import ModuleLibrary
+from methods.networks.folding import fold_batch_norm
+from methods.surgery import deploy
+from methods.tasks import PreparedTask
+from tests.methods.small_tasks import a_task
+
+
+@pytest.fixture(scope="module")
+def digits() -> PreparedTask:
+    return a_task("digits", "small_cnn", epochs=1, validation_share=0.2)
+
+
+def a_library(task: PreparedTask, *, kept: float) -> ModuleLibrary:
+    network = task.network()
+    generator = torch.Generator().manual_seed(0)
+    masks = tuple(torch.rand(10, site.units, generator=generator) < kept for site in network.sites)
+    return ModuleLibrary(network, task.info.class_names, masks)
+
+
+def test_sizes_and_scores_are_those_of_networks_cut_for_them(digits: PreparedTask) -> None:
+    library = a_library(digits, kept=0.6)
+    grades = grade_library(library, digits)
+    for row in range(0, len(grades.subtasks.subsets), 97):
+        classes = grades.subtasks.subsets[row].nonzero().flatten().tolist()
+        composed = library.compose(classes)
+        folded = fold_batch_norm(composed)
+        assert int(grades.subtasks.parameters[row]) == count_parameters(folded)
+        assert int(grades.subtasks.macs[row]) == count_macs(folded, (1, 8, 8))
+        found = composition_quality(composed, classes, digits.validation, digits)
+        assert float(grades.subtasks.accuracy[row]) == pytest.approx(found.values["accuracy"])
+    assert [sizes["parameters"] for sizes in grades.deployed] == [
+        count_parameters(deploy(library.compose([name]))) for name in library.class_names
+    ]
+
+
+def test_a_class_without_validation_samples_leaves_the_others_alone(digits: PreparedTask) -> None:
+    others = digits.validation.targets != 7
+    task = replace(digits, validation=Split(digits.validation.inputs[others], digits.validation.targets[others]))
+    grades = grade_library(a_library(task, kept=0.6), task)
+    assert bool(torch.isfinite(grades.subtasks.accuracy).all()), "every pair has samples of one class at least"
+    assert grades.cohesion is not None
+    assert grades.united.per_class["7"]["recall"] == 0
+
+
+def test_quality_of_a_composition_counts_the_samples_of_its_classes_alone(digits: PreparedTask) -> None:
+    network = a_library(digits, kept=1.1).compose([3, 8])
+    found = composition_quality(network, [3, 8], digits.validation, digits)
+    own = torch.isin(digits.validation.targets, torch.tensor([3, 8]))
+    logits = predict(network, digits.validation, normalization=digits.normalization, device="cpu")[own]
+    right = logits.argmax(dim=1) == (digits.validation.targets[own] == 8)
+    assert found.num_samples == int(own.sum())
+    assert found.values["accuracy"] == pytest.approx(float(right.double().mean()))
+    assert set(found.per_class) == {"3", "8"}
