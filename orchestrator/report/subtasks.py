@@ -160,7 +160,9 @@ def _configuration_cell(
     one: Configuration, found: SubtaskComparison, mark: Mark | None, *, settings: Mapping[str, Any], note: str
 ) -> Markup:
     """Which configuration this is, with the way to its row among all that were confirmed."""
-    link = element("a", f"{one.method} #{one.trial} {one.variant}", href=f"#{row_id(found.task, one)}")
+    # That it is the whole network which modules were cut from goes without saying.
+    variant = "" if one.variant == "whole" else f" {one.variant}"
+    link = element("a", f"{one.method} #{one.trial}{variant}", href=f"#{row_id(found.task, one)}")
     small = words.settings({**one.config, **settings}) or "defaults", note
     lines = (element("small", line) for line in small if line)
     return element("th", element("span", swatch(mark), link, class_="mark"), *lines, scope="row")
