@@ -35,6 +35,7 @@ from methods.training.checkpoints import CheckpointError, pack, unpack
 from orchestrator.environment import describe_environment
 from orchestrator.errors import StoreProblem
 from orchestrator.library_results import (
+    SUBTASK_CHARTS,
     library_variant,
     modules_result,
     subsets_table,
@@ -200,9 +201,11 @@ def _check_names(run: Run, outcome: Outcome) -> None:
     labels = _repeated(variant.label for variant in outcome.variants)
     if labels:
         raise ValueError(f"method '{run.method}' delivered two variants '{labels[0]}'; give each a label of its own")
+    ours: tuple[str, ...] = ()
     if outcome.library is not None:
         library_variant(outcome)
-    names = _repeated(figure.name for figure in outcome.figures)
+        ours = SUBTASK_CHARTS
+    names = _repeated([*ours, *(figure.name for figure in outcome.figures)])
     if names:
         raise ValueError(f"method '{run.method}' delivered two figures '{names[0]}'; give each a name of its own")
 

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from orchestrator.store import Store
 
 
+SUBTASK_CHARTS = ("accuracy_by_subtask", "size_by_subtask")
+"""Names of the figures that every run with class modules has."""
+
+
 def library_variant(outcome: Outcome) -> str:
     """Label of the variant whose network the outcome's library was cut from.
 
@@ -98,7 +102,7 @@ def subtask_charts(modules: ModulesResult, variants: Sequence[GradedVariant]) ->
         return ()
     sizes = tuple(float(one.num_classes) for one in composed)
     accuracy = LineChart(
-        name="accuracy_by_subtask",
+        name=SUBTASK_CHARTS[0],
         title="Validation accuracy on k classes, mean over subsets",
         x_label="k, number of classes",
         y_label="accuracy",
@@ -112,7 +116,7 @@ def subtask_charts(modules: ModulesResult, variants: Sequence[GradedVariant]) ->
         ),
     )
     size = LineChart(
-        name="size_by_subtask",
+        name=SUBTASK_CHARTS[1],
         title="Size of compositions for k classes as deployed, share of the dense network",
         x_label="k, number of classes",
         y_label="share of the dense network",

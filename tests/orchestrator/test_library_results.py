@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +206,19 @@ def test_a_library_of_a_network_that_is_not_delivered_fails_the_run(
     completion = do(Store.open(str(tmp_path / "store")), run_of(data, "activation_driven"), data)
     assert completion.failure is not None
     assert "none of the delivered variants" in completion.failure.message
+
+
+def test_a_figure_that_takes_the_name_of_one_of_ours_fails_the_run(
+    tmp_path: Path, data: TaskData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = ActivationDriven.fit
+
+    def renamed(self: ActivationDriven, task: Task, given: Given, monitor: Monitor) -> Outcome:
+        outcome = fit(self, task, given, monitor)
+        taken = outcome.figures[0].model_copy(update={"name": "accuracy_by_subtask"})
+        return replace(outcome, figures=(taken,))
+
+    monkeypatch.setattr(ActivationDriven, "fit", renamed)
+    completion = do(Store.open(str(tmp_path / "store")), run_of(data, "activation_driven"), data)
+    assert completion.failure is not None
+    assert "two figures 'accuracy_by_subtask'" in completion.failure.message

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -48,6 +48,7 @@ def test_where_no_class_reaches_the_minimum_each_gets_just_that() -> None:
     assert select_units([rates], threshold=0.9, minimum_share=0.5)[0].tolist() == masks("0011", "1100")
 
 
+@settings(deadline=None)
 @given(samples=st.integers(1, 6000), data=st.data())
 def test_a_rate_exactly_at_the_threshold_is_enough_in_either_precision(samples: int, data: st.DataObject) -> None:
     count = data.draw(st.integers(1, samples))
@@ -66,6 +67,7 @@ def test_nine_tenths_of_five_thousand_pass_nine_tenths() -> None:
     assert select_units(activity.rates(), threshold=0.9)[0].tolist() == [[True, False]]
 
 
+@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 10_000), classes=st.integers(2, 5), size=st.integers(1, 7))
 def test_counting_batch_by_batch_equals_counting_one_by_one(seed: int, classes: int, size: int) -> None:
     generator = torch.Generator().manual_seed(seed)
