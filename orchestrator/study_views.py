@@ -11,7 +11,7 @@ from orchestrator.report import summary_lines, write_report
 from orchestrator.results import results_table, table_bytes
 from orchestrator.spec import Study
 from orchestrator.store import Store, StudyFolder
-from orchestrator.subtask_comparison import compare_subtasks
+from orchestrator.stored_subtasks import compare_subtasks
 from orchestrator.subtask_table import subtask_table
 
 _TIMINGS_FILE = "timings.json"

@@ -3,34 +3,22 @@
 Two things can serve k classes: the modules of these classes composed, or a whole network whose other logits are cut
 off. Whole networks are the dense one, the one that the modules were cut from, and of each other method the one that
 one would deploy. The rules are those of `comparison`: configurations with every seed, chosen by validation, shown on
-test once that is open for all of them.
-
-`compare_subtasks` reads the store; the rest works on rows of the study's tables and knows no store.
+test once that is open for all of them. Pure: it works on rows of the study's tables and knows no store.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from methods.registry import UnknownMethod, config_class
-from orchestrator.comparison import Comparison, Configuration, Row, Split, TaskComparison, Terms, read_results
+from orchestrator.comparison import Configuration, Row, Split, TaskComparison, Terms
 from orchestrator.deployment import deployed
-from orchestrator.errors import StoreProblem
 from orchestrator.fronts import pareto_front
 from orchestrator.statistics import Estimate, estimate
-from orchestrator.subtask_table import COMPOSED, SCHEMA, WHOLE
-
-if TYPE_CHECKING:
-    from orchestrator.store import Store
+from orchestrator.subtask_table import COMPOSED, WHOLE
 
 UNION = "union"
 """The label under which a modular method delivers the modules of all classes in one network."""
@@ -110,56 +98,6 @@ class SubtaskComparison:
     validation, else the most accurate one."""
     others: tuple[WholeNetwork, ...]
     """Of each method without modules the network that one would deploy."""
-
-
-def compare_subtasks(store: Store, study_name: str, comparison: Comparison) -> dict[str, SubtaskComparison]:
-    """Compare by the study's `subtasks.parquet`, which a study of an earlier version lacks.
-
-    Returns:
-        Task -> what is to be said of its sub-tasks, for tasks with confirmed class modules.
-
-    Raises:
-        StoreProblem: The store cannot be read.
-    """
-    rows = read_subtasks(store, study_name).to_pylist()
-    if not any(row["network"] == COMPOSED for row in rows):
-        return {}
-    results = read_results(store, study_name).to_pylist()
-    found = [compare_task(task, rows, results, comparison.terms) for task in comparison.tasks]
-    return {one.task: _with_defaults(one, store) for one in found if one is not None}
-
-
-def _with_defaults(found: SubtaskComparison, store: Store) -> SubtaskComparison:
-    """With the defaults of methods that are installed here; a run knows which method its label stands for."""
-    defaults: dict[str, Mapping[str, Any]] = {}
-    for one in found.chosen:
-        result = store.read_outcome(one.configuration.run_keys[0])
-        if result is not None:
-            with suppress(UnknownMethod, ImportError, ValueError):
-                defaults[_method(one)] = config_class(result.run.method)().model_dump(mode="json")
-    return replace(
-        found,
-        modular=tuple(replace(one, defaults=defaults.get(_method(one), {})) for one in found.modular),
-        chosen=tuple(replace(one, defaults=defaults.get(_method(one), {})) for one in found.chosen),
-    )
-
-
-def read_subtasks(store: Store, study_name: str) -> pa.Table:
-    """The study's table of sub-tasks; empty where an earlier version wrote none.
-
-    Raises:
-        StoreProblem: It is there but cannot be read.
-    """
-    data = store.study(study_name).read_file("subtasks.parquet")
-    if data is None:
-        return SCHEMA.empty_table()
-    try:
-        return pq.read_table(io.BytesIO(data), schema=SCHEMA)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise StoreProblem(
-            f"{store}: subtasks.parquet of study '{study_name}' is not readable ({error}); delete it, and "
-            f"`pare resume` writes it again"
-        ) from error
 
 
 def compare_task(

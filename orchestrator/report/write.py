@@ -14,7 +14,7 @@ from orchestrator.report.inside import shown_runs
 from orchestrator.report.modules_png import modules_png
 from orchestrator.report.page import page
 from orchestrator.report.png import pareto_png
-from orchestrator.subtask_comparison import compare_subtasks
+from orchestrator.stored_subtasks import compare_subtasks
 
 if TYPE_CHECKING:
     from orchestrator.store import Store

@@ -16,7 +16,8 @@ from orchestrator.comparison import Terms, compare
 from orchestrator.errors import StoreProblem
 from orchestrator.results import table_bytes
 from orchestrator.store import Store
-from orchestrator.subtask_comparison import SubtaskComparison, compare_subtasks, compare_task, read_subtasks
+from orchestrator.stored_subtasks import compare_subtasks, read_subtasks
+from orchestrator.subtask_comparison import SubtaskComparison, compare_task
 from tests.orchestrator.constructed_study import SWEEP, ConstructedStudy
 from tests.orchestrator.test_comparison import confirmed, one_task
 

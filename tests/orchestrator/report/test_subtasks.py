@@ -15,7 +15,8 @@ from orchestrator.report.subtask_words import shown_sizes, signed
 from orchestrator.report.subtasks import subtask_charts
 from orchestrator.report.tradeoff import module_row_id
 from orchestrator.store import Store
-from orchestrator.subtask_comparison import SubtaskComparison, compare_subtasks
+from orchestrator.stored_subtasks import compare_subtasks
+from orchestrator.subtask_comparison import SubtaskComparison
 from tests.orchestrator.constructed_study import SWEEP, ConstructedStudy
 from tests.orchestrator.report.test_page import Reader
 
