@@ -66,6 +66,7 @@ def modules_result(library: ModuleLibrary, grades: LibraryGrades, *, variant: st
         overlap=modularity.mean_overlap,
         coupling=modularity.mean_coupling,
         cohesion=grades.cohesion,
+        united_accuracy=grades.united.values["accuracy"],
         subtasks=tuple(
             SubtaskSize(
                 num_classes=size,

@@ -37,7 +37,7 @@ class SubtaskSize(BaseModel):
     subsets: int
     """How many were evaluated: all there are, or a sample."""
     accuracy: float
-    """On the validation samples of the subset's classes, mean over subsets."""
+    """On validation samples of the subset's classes, 200 of each at the most, mean over subsets."""
     parameters_ratio: float
     """Parameters as deployed, as a share of the dense network's, mean over subsets."""
     macs_ratio: float
@@ -68,6 +68,8 @@ class ModulesResult(BaseModel):
     cohesion: float | None = None
     """Jaccard index of the units of their module that two validation samples of one class fire, mean over pairs, then
     over classes; None where no class has two."""
+    united_accuracy: float
+    """Of the composition of all classes, on all validation samples."""
     subtasks: tuple[SubtaskSize, ...]
     """Ascending by number of classes; empty where there are fewer than two classes to tell apart."""
 
@@ -77,11 +79,6 @@ class ModulesResult(BaseModel):
         if not self.subtasks:
             return None
         return sum(one.accuracy for one in self.subtasks) / len(self.subtasks)
-
-    @property
-    def united_accuracy(self) -> float:
-        """On validation, of the composition of all classes; 0 where there are fewer than two."""
-        return self.subtasks[-1].accuracy if self.subtasks else 0.0
 
     def ratio(self, measure: str, reference: Sizes) -> float:
         """Mean size of a deployed module as a share of the dense network's; `measure` is a field of `Sizes`."""

@@ -35,8 +35,8 @@ COLUMNS = (
     Column("variant", pa.string(), "Label of the network of the run that it was made of."),
     Column("settings", pa.string(), "JSON of how units were chosen for the modules; `{}` of a whole network."),
     Column("num_classes", pa.int64(), "k: how many classes a sub-task has."),
-    Column("val_accuracy", pa.float64(), "On validation samples of the k classes, mean over subsets of the classes."),
-    Column("test_accuracy", pa.float64(), "The same on test; null until the test split is opened."),
+    Column("val_accuracy", pa.float64(), "On validation, 200 samples of each class at most; mean over subsets."),
+    Column("test_accuracy", pa.float64(), "The same on all test samples of them; null until the test split is opened."),
     Column(
         "parameters_ratio",
         pa.float64(),

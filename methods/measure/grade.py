@@ -11,6 +11,7 @@ from methods.measure.compute import count_macs
 from methods.measure.latency import latency_ms
 from methods.measure.quality import quality
 from methods.measure.sizes import count_nonzeros, count_parameters
+from methods.measure.subtasks import SUBTASK_SAMPLES
 from methods.networks.graph import Network
 from methods.surgery import deploy
 
@@ -26,7 +27,7 @@ class Grades:
     per_class: Mapping[str, Mapping[str, float]]
     """Class name -> `precision`, `recall`, `f1` on validation; empty for regression."""
     subtasks: Mapping[int, float]
-    """See `Quality.subtasks`, on validation."""
+    """See `Quality.subtasks`: on validation, of each class the first `SUBTASK_SAMPLES` at the most."""
     parameters: int
     nonzeros: int
     stored_bytes: int
@@ -52,7 +53,7 @@ def grade(network: Network, task: Task, *, latency: bool = True) -> Grades:
     deployed = decode(artefact)
     sizes = _sizes(deployed, artefact)
     deployed = deployed.to(task.device)
-    measured = quality(deployed, task.validation, task)
+    measured = quality(deployed, task.validation, task, subtask_samples=SUBTASK_SAMPLES)
     milliseconds = {
         str(size): latency_ms(deployed, task.info.input_shape, size, device=task.device).median_ms
         for size in (LATENCY_BATCH_SIZES if latency else ())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from methods.contract import Split, Task, TrainingDiverged
 from methods.measure.predict import predict
-from methods.measure.subtasks import graded_subsets, mean_by_size, restricted_accuracies
+from methods.measure.subtasks import first_of_each, graded_subsets, mean_by_size, restricted_accuracies
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,12 @@ class Quality:
     up to ten classes; beyond, a sample of subsets for the k of `graded_sizes`. Empty for regression."""
 
 
-def quality(network: nn.Module, split: Split, task: Task) -> Quality:
+def quality(network: nn.Module, split: Split, task: Task, *, subtask_samples: int | None = None) -> Quality:
     """Quality of a network that lies on the task's device, evaluated in float32.
+
+    Args:
+        network, split, task: What is asked of whom.
+        subtask_samples: For `Quality.subtasks`, the first so many samples of each class; None: all.
 
     Raises:
         TrainingDiverged: Some outputs are not finite, so no figure would mean anything.
@@ -41,6 +45,9 @@ def quality(network: nn.Module, split: Split, task: Task) -> Quality:
     if task.info.kind == "regression":
         return regression_quality(logits[:, 0], targets)
     found = classification_quality(logits.argmax(dim=1), targets, class_names=task.info.class_names)
+    if subtask_samples is not None:
+        chosen = first_of_each(targets, num_classes=logits.shape[1], most=subtask_samples)
+        logits, targets = logits[chosen], targets[chosen]
     subsets_SK = graded_subsets(logits.shape[1])
     return replace(found, subtasks=mean_by_size(subsets_SK, restricted_accuracies(logits, targets, subsets_SK)))
 

@@ -17,6 +17,10 @@ import torch
 from torch import Tensor
 
 _MOST_CLASSES_IN_FULL = 10
+SUBTASK_SAMPLES = 200
+"""Of each class, for all that is said of sub-tasks on validation, which every trial of a search pays for: a thousand
+compositions at once cost up to a second a sample where their units differ much (ResNet18, one thread). The test split
+is asked in full."""
 _CHUNK_VALUES = 2**24
 """Float32 values in memory at a time: 64 MB."""
 
@@ -36,8 +40,7 @@ def subtask_sample_size(num_classes: int, size: int, *, margin: float = 0.08, co
     Raises:
         ValueError: A size that no subset has, or a margin or confidence outside of its range.
     """
-    if not 1 <= size <= num_classes:
-        raise ValueError(f"no subset of {num_classes} classes has {size} of them; give a size of 1 to {num_classes}")
+    _check_size(size, num_classes=num_classes)
     for name, value in (("margin", margin), ("confidence", confidence)):
         if not 0 < value < 1:
             raise ValueError(f"{name} is {value}; give a share between 0 and 1, without them")
@@ -47,6 +50,11 @@ def subtask_sample_size(num_classes: int, size: int, *, margin: float = 0.08, co
     rest = 1 / population
     wanted = z**2 / 4 / (margin**2 * (1 - rest) + z**2 / 4 * rest)
     return min(population, math.ceil(wanted))
+
+
+def first_of_each(labels_N: Tensor, *, num_classes: int, most: int) -> Tensor:
+    """Indices of the first `most` samples of each class, or of all that it has; by class."""
+    return torch.cat([(labels_N == one).nonzero().flatten()[:most] for one in range(num_classes)])
 
 
 def graded_sizes(num_classes: int) -> tuple[int, ...]:
@@ -66,30 +74,29 @@ def graded_subsets(num_classes: int) -> Tensor:
     return choose_subsets(num_classes, sizes=sizes) if sizes else torch.zeros(0, num_classes, dtype=torch.bool)
 
 
-def choose_subsets(
-    num_classes: int, *, seed: int = 42, smallest: int = 2, sizes: Sequence[int] | None = None
-) -> Tensor:
+def choose_subsets(num_classes: int, *, seed: int = 42, sizes: Sequence[int] | None = None) -> Tensor:
     """The sub-tasks to measure: all subsets of up to 10 classes; of more, as many of each size as the rule asks for.
 
     Args:
         num_classes: Of the task.
         seed: Of the draw among the subsets of a size; distinct ones are drawn, all alike likely.
-        smallest: Classes in the smallest subsets.
-        sizes: Of these sizes alone; None: of all from `smallest` on.
+        sizes: Of these sizes alone; None: of all from 2 on.
 
     Returns:
-        Bool (S, K), ordered by size, then by the classes in ascending order. Those of one size do not depend on
-        `smallest`.
+        Bool (S, K), ordered by size, then by the classes in ascending order. Smaller sizes asked for on top change no
+        subset of the others.
 
     Raises:
-        ValueError: `smallest` is below 1 or above the number of classes, or a size is.
+        ValueError: There is no size to choose, or one that no subset has.
     """
-    if not 1 <= smallest <= num_classes:
-        raise ValueError(f"no subset of {num_classes} classes has {smallest} of them; give 1 to {num_classes}")
+    wanted_sizes = sorted(range(2, num_classes + 1) if sizes is None else sizes, reverse=True)
+    if not wanted_sizes:
+        raise ValueError(f"no sub-tasks of {num_classes} classes to choose; a sub-task has at least two")
     generator = torch.Generator().manual_seed(seed)
     by_size: dict[int, list[tuple[int, ...]]] = {}
     # From the largest down, so that smaller sizes asked for on top change no draw of the others.
-    for size in sorted(range(smallest, num_classes + 1) if sizes is None else sizes, reverse=True):
+    for size in wanted_sizes:
+        _check_size(size, num_classes=num_classes)
         population = math.comb(num_classes, size)
         wanted = population if num_classes <= _MOST_CLASSES_IN_FULL else subtask_sample_size(num_classes, size)
         if wanted == population:
@@ -186,6 +193,11 @@ def num_samples(labels_N: Tensor, subsets_SK: Tensor) -> Tensor:
     """Samples of each subset's classes, float64 (S,) on the CPU."""
     counts_K = torch.bincount(labels_N, minlength=subsets_SK.shape[1])
     return subsets_SK.cpu().double() @ counts_K.cpu().double()
+
+
+def _check_size(size: int, *, num_classes: int) -> None:
+    if not 1 <= size <= num_classes:
+        raise ValueError(f"no subset of {num_classes} classes has {size} of them; give a size of 1 to {num_classes}")
 
 
 def check_labels(labels: Tensor, *, num_classes: int) -> None:

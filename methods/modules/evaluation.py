@@ -26,8 +26,8 @@ from methods.measure.subtasks import beaten_by, check_labels, check_subsets, num
 from methods.modules.bits import Words, grouped, members_of, words_of
 from methods.modules.library import ModuleLibrary
 
-_MOST_PAIRS = 2**21
-"""Samples of a first batch times subsets: what is remembered of each pair takes some tens of bytes."""
+_PAIR_BYTES = 2**28
+"""For what is remembered of all pairs of a first batch at a time: 256 MB."""
 
 _Indices = NDArray[np.int64]
 
@@ -124,7 +124,10 @@ class _Walk:
         """Indices of all samples whose class is in any subset."""
         in_any_K: NDArray[np.bool_] = np.logical_or.reduce(self._subsets_SK, axis=0)
         wanted = np.flatnonzero(in_any_K[self._labels_N])
-        size = max(1, min(self._batch_size, _MOST_PAIRS // max(1, len(self._subsets_SK))))
+        # Two indices of each pair, and which units a site drops: once as such, once beside its row to be grouped.
+        widest = max((drop_CW.shape[1] for drop_CW in self._drop_CW.values()), default=0)
+        each = 8 * (2 + 2 * widest + 1)
+        size = max(1, min(self._batch_size, _PAIR_BYTES // (each * max(1, len(self._subsets_SK)))))
         for start in range(0, len(wanted), size):
             yield wanted[start : start + size]
 

@@ -15,7 +15,7 @@ from methods.contract import Split, Task
 from methods.measure.grade import deployed_sizes
 from methods.measure.predict import predict
 from methods.measure.quality import Quality, classification_quality, quality
-from methods.measure.subtasks import graded_subsets
+from methods.measure.subtasks import SUBTASK_SAMPLES, first_of_each, graded_subsets
 from methods.modules.activity import active_units
 from methods.modules.counting import composition_sizes
 from methods.modules.evaluation import composed_accuracies
@@ -26,9 +26,6 @@ from methods.networks.graph import Network
 
 _COHESION_SAMPLES = 100
 """Of each class: pairs grow with the square."""
-_GRADED_SAMPLES = 200
-"""Of each class, for compositions on validation, which every trial of a search pays for: a thousand networks at once
-cost up to a second a sample where masks differ much (ResNet18, one thread). The test split is asked in full."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,8 @@ class SubtaskGrades:
     subsets: Tensor
     """Bool (S, K)."""
     accuracy: Tensor
-    """float64 (S,): on the samples of the subset's classes; not a number where there is none."""
+    """float64 (S,): on validation samples of the subset's classes, `SUBTASK_SAMPLES` of each at the most; not a number
+    where there is none."""
     parameters: Tensor
     """int64 (S,): of the network as deployed, batch normalisation folded in; the few units that then turn out to be
     dead are still counted."""
@@ -71,6 +69,8 @@ def grade_library(library: ModuleLibrary, task: Task) -> LibraryGrades:
     """
     names = library.class_names
     subsets_SK = graded_subsets(len(names))
+    # The samples on which whole networks are graded too, so that the two can be compared.
+    samples = _part_of(task.validation, library, most=SUBTASK_SAMPLES)
     sizes = composition_sizes(replace(library, network=fold_batch_norm(library.network)), subsets_SK)
     return LibraryGrades(
         modularity=modularity(library),
@@ -79,7 +79,7 @@ def grade_library(library: ModuleLibrary, task: Task) -> LibraryGrades:
         united=quality(library.compose(names), task.validation, task),
         subtasks=SubtaskGrades(
             subsets=subsets_SK,
-            accuracy=subtask_accuracies(library, subsets_SK, _first_of_each(task, _GRADED_SAMPLES), task),
+            accuracy=subtask_accuracies(library, subsets_SK, samples, task),
             parameters=sizes.parameters,
             macs=sizes.macs,
         ),
@@ -87,18 +87,17 @@ def grade_library(library: ModuleLibrary, task: Task) -> LibraryGrades:
 
 
 def _cohesion(library: ModuleLibrary, task: Task) -> float | None:
-    part = _first_of_each(task, _COHESION_SAMPLES)
+    part = _part_of(task.validation, library, most=_COHESION_SAMPLES)
     # Units fire here as they did when they were chosen.
     share = library.settings.get("spatial_share", 0.0)
     active = active_units(library.network, part, task, spatial_share=float(share) if isinstance(share, float) else 0.0)
     return cohesion(library, active, part.targets, samples_per_class=_COHESION_SAMPLES, seed=task.seed).mean
 
 
-def _first_of_each(task: Task, most: int) -> Split:
-    """The validation samples, of each class the first `most` at the most."""
-    labels_N = task.validation.targets
-    chosen = torch.cat([(labels_N == one).nonzero().flatten()[:most] for one in range(task.info.num_outputs)])
-    return Split(task.validation.inputs[chosen], labels_N[chosen])
+def _part_of(split: Split, library: ModuleLibrary, *, most: int) -> Split:
+    """Of each class the first `most` samples, or all that it has."""
+    chosen = first_of_each(split.targets, num_classes=len(library.class_names), most=most)
+    return Split(split.inputs[chosen], split.targets[chosen])
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,7 @@ _MODEL_KEYS = {
 
 
 _FIRST_CURVES = ("val_accuracy", "delivered_accuracy", "size")
+"""What early stopping goes by; shown where there is room for a few curves only."""
 
 
 def _curve_points(curves: pa.Table | None, at_ms: int, *, limit: int) -> Iterator[Point]:

@@ -75,6 +75,7 @@ def make_modules(
         units_kept=0.2,
         overlap=overlap,
         coupling=0.4,
+        united_accuracy=accuracy[max(accuracy)],
         subtasks=tuple(
             SubtaskSize(
                 num_classes=k,

@@ -30,6 +30,7 @@ def modular_result(*, seed: int = 0) -> RunResult:
         units_kept=0.5,
         overlap=0.1,
         coupling=0.2,
+        united_accuracy=0.94,
         subtasks=(
             SubtaskSize(num_classes=2, subsets=3, accuracy=0.97, parameters_ratio=0.5, macs_ratio=0.8),
             SubtaskSize(num_classes=3, subsets=1, accuracy=0.94, parameters_ratio=0.7, macs_ratio=0.9),
@@ -80,8 +81,7 @@ def test_every_column_says_what_it_holds() -> None:
 def test_a_search_hears_of_the_modules_and_not_of_a_headline_that_is_better_than_they_are() -> None:
     result = modular_result()
     assert result.modules is not None
-    broken = result.modules.subtasks[-1].model_copy(update={"accuracy": 0.4})
-    modules = result.modules.model_copy(update={"subtasks": (*result.modules.subtasks[:-1], broken)})
+    modules = result.modules.model_copy(update={"united_accuracy": 0.4})
     best = result.variants[0]
     assert search_point(result, best, "parameters") == (0.94, pytest.approx(1 / 3, abs=1e-5))
     assert search_point(result.model_copy(update={"modules": modules}), best, "macs") == (0.4, 1.0)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from methods.measure.subtasks import (
     choose_subsets,
+    first_of_each,
     graded_sizes,
     graded_subsets,
     restricted_accuracies,
@@ -66,7 +67,7 @@ def test_all_subsets_of_two_or_more_are_chosen_in_order(num_classes: int) -> Non
 
 
 def test_subsets_of_one_class_come_when_asked_for() -> None:
-    assert classes_of(choose_subsets(3, smallest=1)) == [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]
+    assert classes_of(choose_subsets(3, sizes=(1, 2, 3))) == [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]
 
 
 def test_subsets_of_many_classes_are_drawn_by_the_rule() -> None:
@@ -83,17 +84,28 @@ def test_subsets_of_many_classes_are_drawn_by_the_rule() -> None:
 def test_a_draw_depends_on_its_seed_alone() -> None:
     assert torch.equal(choose_subsets(12), choose_subsets(12))
     assert not torch.equal(choose_subsets(12), choose_subsets(12, seed=1))
-    larger = choose_subsets(12, smallest=3)
-    assert torch.equal(choose_subsets(12, smallest=1)[-len(larger) :], larger)
+    larger = choose_subsets(12, sizes=range(3, 13))
+    assert torch.equal(choose_subsets(12, sizes=range(1, 13))[-len(larger) :], larger)
     state = torch.get_rng_state()
     choose_subsets(12)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize(("num_classes", "smallest"), [(1, 2), (3, 4), (3, 0)])
-def test_subsets_that_do_not_exist_are_refused(num_classes: int, smallest: int) -> None:
-    with pytest.raises(ValueError, match=f"of {num_classes} classes has {smallest}"):
-        choose_subsets(num_classes, smallest=smallest)
+@pytest.mark.parametrize(("num_classes", "size"), [(1, 2), (3, 4), (3, 0), (12, 13)])
+def test_subsets_that_do_not_exist_are_refused(num_classes: int, size: int) -> None:
+    with pytest.raises(ValueError, match=f"of {num_classes} classes has {size}"):
+        choose_subsets(num_classes, sizes=(size,))
+
+
+@pytest.mark.parametrize("given", [None, ()])
+def test_no_size_at_all_is_refused(given: tuple[int, ...] | None) -> None:
+    with pytest.raises(ValueError, match="at least two"):
+        choose_subsets(1, sizes=given)
+
+
+def test_the_first_samples_of_each_class_are_found_by_class() -> None:
+    labels = torch.tensor([2, 0, 2, 2, 0, 1])
+    assert first_of_each(labels, num_classes=4, most=2).tolist() == [1, 4, 5, 0, 2]
 
 
 def test_restricted_accuracy_by_hand() -> None:
@@ -129,7 +141,7 @@ def test_restricted_accuracies_are_those_of_an_argmax_over_the_subset(
     if ties:
         logits = logits.round()
     labels = torch.randint(num_classes, (num_samples,), generator=generator)
-    subsets = choose_subsets(num_classes, smallest=1)
+    subsets = choose_subsets(num_classes, sizes=range(1, num_classes + 1))
     found = restricted_accuracies(logits, labels, subsets)
     assert found.dtype == torch.float64
     for accuracy, classes in zip(found.tolist(), classes_of(subsets), strict=True):

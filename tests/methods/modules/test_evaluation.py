@@ -50,7 +50,8 @@ def test_accuracies_are_those_of_rebuilt_networks(name: str, kept: float) -> Non
     network = sample_network(name)
     library = drawn_library(network, seed=1, kept=kept)
     split = samples_for(network)
-    subsets = choose_subsets(network.architecture.num_outputs, smallest=1)
+    num_classes = network.architecture.num_outputs
+    subsets = choose_subsets(num_classes, sizes=range(1, num_classes + 1))
     found = accuracies(library, subsets, split)
     assert found.dtype == torch.float64
     assert torch.equal(found, rebuilt_accuracies(library, subsets, split))
@@ -69,7 +70,7 @@ def test_masks_matter() -> None:
 def test_a_library_that_keeps_everything_restricts_the_full_network() -> None:
     network = sample_network("resnet20")
     split = samples_for(network)
-    subsets = choose_subsets(5, smallest=1)
+    subsets = choose_subsets(5, sizes=range(1, 6))
     logits = predict(network, split, normalization=PLAIN, device="cpu")
     found = accuracies(drawn_library(network, seed=0, kept=1.1), subsets, split)
     assert torch.equal(found, restricted_accuracies(logits, split.targets, subsets))
@@ -88,7 +89,7 @@ def test_first_batches_shrink_where_subsets_are_many(monkeypatch: pytest.MonkeyP
     split = samples_for(library.network)
     subsets = choose_subsets(4)
     whole = accuracies(library, subsets, split)
-    monkeypatch.setattr("methods.modules.evaluation._MOST_PAIRS", 40)
+    monkeypatch.setattr("methods.modules.evaluation._PAIR_BYTES", 2000)
     assert torch.equal(accuracies(library, subsets, split), whole)
 
 

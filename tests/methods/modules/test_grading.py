@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 import torch
 
 from methods.contract import Split
-from methods.measure import count_macs, count_parameters, predict
+from methods.measure import count_macs, count_parameters, grade, predict, quality
+from methods.measure.subtasks import graded_subsets, mean_by_size
 from methods.modules.grading import composition_quality, grade_library
 from methods.modules.library import ModuleLibrary
 from methods.networks.folding import fold_batch_norm
@@ -63,3 +65,17 @@ def test_quality_of_a_composition_counts_the_samples_of_its_classes_alone(digits
     assert found.num_samples == int(own.sum())
     assert found.values["accuracy"] == pytest.approx(float(right.double().mean()))
     assert set(found.per_class) == {"3", "8"}
+
+
+def test_whole_networks_and_compositions_are_graded_on_the_same_samples(
+    digits: PreparedTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("methods.measure.grade", "methods.modules.grading"):
+        monkeypatch.setattr(import_module(place), "SUBTASK_SAMPLES", 5)
+    library = a_library(digits, kept=1.1)
+    composed = mean_by_size(graded_subsets(10), grade_library(library, digits).subtasks.accuracy)
+    whole = grade(library.network, digits, latency=False)
+    assert composed == pytest.approx(whole.subtasks, abs=0.02), "float16 storage may turn a prediction or two"
+    everything = quality(library.network, digits.validation, digits)
+    assert everything.subtasks[10] == pytest.approx(everything.values["accuracy"])
+    assert whole.subtasks[10] * 50 == pytest.approx(round(whole.subtasks[10] * 50)), "five samples of ten classes"
