@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from orchestrator.module_results import COMPOSED_ROW
+from orchestrator.results import COLUMNS as RUN_COLUMNS
 from orchestrator.results import Column
 from orchestrator.runs import Record, RunResult
 
@@ -23,14 +24,10 @@ WHOLE = "whole"
 TEST_KEY = "subtask_accuracy_"
 """In a study's test sheet, with the number of classes behind it."""
 
+_RUN = ("study", "task", "method", "trial", "seed", "phase", "run_key")
+
 COLUMNS = (
-    Column("study", pa.string(), "Name of the study."),
-    Column("task", pa.string(), "Name of the task within the study."),
-    Column("method", pa.string(), "The method's label in the study."),
-    Column("trial", pa.int64(), "Number of the configuration within its task and method."),
-    Column("seed", pa.int64(), "Seed of the run."),
-    Column("phase", pa.string(), "`search` or `confirm`."),
-    Column("run_key", pa.string(), "Content key of the run."),
+    *(column for column in RUN_COLUMNS if column.name in _RUN),
     Column("network", pa.string(), "`composed` of class modules, or `whole` with the other logits cut off."),
     Column("variant", pa.string(), "Label of the network of the run that it was made of."),
     Column("settings", pa.string(), "JSON of how units were chosen for the modules; `{}` of a whole network."),

@@ -19,7 +19,7 @@ from torch import Tensor
 _MOST_CLASSES_IN_FULL = 10
 SUBTASK_SAMPLES = 200
 """Of each class, for all that is said of sub-tasks on validation, which every trial of a search pays for: a thousand
-compositions at once cost up to a second a sample where their units differ much (ResNet18, one thread). The test split
+compositions at once cost over a second a sample where their units differ much (ResNet18, one thread). The test split
 is asked in full."""
 _CHUNK_VALUES = 2**24
 """Float32 values in memory at a time: 64 MB."""
@@ -60,7 +60,7 @@ def first_of_each(labels_N: Tensor, *, num_classes: int, most: int) -> Tensor:
 def graded_sizes(num_classes: int) -> tuple[int, ...]:
     """The numbers of classes that the ruler looks at: 2 to 10, then a few up to all of them.
 
-    With 100 classes the paper's protocol has all 99 of them, 14,697 subsets; these make 1,052, of which every network
+    With 100 classes the paper's protocol has all 99 of them, 14,697 subsets; these make 1,656, of which every network
     that is graded has its accuracy.
     """
     few = {*range(2, _MOST_CLASSES_IN_FULL + 1), 20, 50, 100, 200, 500, num_classes}

@@ -163,6 +163,7 @@ def test_the_ruler_looks_at_all_sizes_of_ten_classes_and_at_some_of_more() -> No
     counts = graded_subsets(100).sum(dim=1)
     for size in graded_sizes(100):
         assert int((counts == size).sum()) == subtask_sample_size(100, size)
+    assert len(counts) == 1656
     assert graded_sizes(1) == ()
     assert tuple(graded_subsets(1).shape) == (0, 1)
 
