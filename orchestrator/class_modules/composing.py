@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from methods import artefact
 from methods.data.dataset import DataError
 from methods.data.load import load_dataset
-from methods.export import Deployed
+from methods.export import Deployed, Format
 from methods.measure import deployed_sizes
 from methods.modules.grading import CompositionQuality, composition_quality
 from methods.modules.library import ModuleLibrary
@@ -21,7 +21,7 @@ from orchestrator.errors import ExportRefused
 from orchestrator.export.description import Subject, normalization_of
 from orchestrator.export.place import choose_place
 from orchestrator.export.write import Export, require_format, write_network
-from orchestrator.library_results import modules_of, stored_library
+from orchestrator.library_results import stored_library
 from orchestrator.runs import GradedVariant, RunResult
 from orchestrator.sizes import Sizes
 
@@ -78,20 +78,54 @@ def export_composition(
         RunFailed: The file does not compute what the network does; nothing is left of it.
     """
     kind = require_format(format, output)
-    library = stored_library(store, key)
-    result = store.finished_run(key)
+    library, result = stored_library(store, key), store.finished_run(key)
     try:
-        chosen = library.indices(classes)
+        names = tuple(library.class_names[index] for index in library.indices(classes))
     except ValueError as error:
         raise ExportRefused(f"run {key}: {error}") from error
-    names = tuple(library.class_names[index] for index in chosen)
-    label = _label(names)
-    place = choose_place(output, f"{key}-{label}{kind.suffix}", force=force)
+    place = choose_place(output, _file_name(key, names, kind), force=force)
+    return _write(library, result, names, kind=kind, place=place, latency=latency)
+
+
+def export_all(
+    key: str, *, store: Store, format: str | None = None, output: Path | None = None, force: bool = False
+) -> list[Composition]:
+    """Write each class module of a run to a file of its own, in the order of the classes.
+
+    Args:
+        output: A folder, made if need be; None: the current one.
+        key, store, format, force: As in `export_composition`.
+
+    Raises:
+        ExportRefused: `output` is a file, or one of the files is there already, and then none is written; see also
+            `export_composition`, which the other errors are those of.
+    """
+    if output is not None and output.suffix and not output.is_dir():
+        raise ExportRefused(f"{output}: every module becomes a file of its own; give --output a folder")
+    kind = require_format(format, output)
+    library, result = stored_library(store, key), store.finished_run(key)
+    places = [choose_place(output, _file_name(key, (name,), kind), force=force) for name in library.class_names]
+    return [
+        _write(library, result, (name,), kind=kind, place=place, latency=False)
+        for name, place in zip(library.class_names, places, strict=True)
+    ]
+
+
+def _write(
+    library: ModuleLibrary,
+    result: RunResult,
+    names: tuple[str, ...],
+    *,
+    kind: Format,
+    place: tuple[Path, Path],
+    latency: bool,
+) -> Composition:
+    """Compose, measure, write; `names` in the order of the library."""
     stored = artefact.encode(deploy(library.compose(names)))
     deployed = Deployed(artefact.decode(stored), stored, normalization_of(result))
     measured, not_measured = _measured(library, names, deployed, result)
     variant = GradedVariant(
-        label=label,
+        label=_label(names),
         kind="module" if len(names) == 1 else "composed",
         settings={"classes": list(names), **library.settings},
         validation=dict(measured.values) if measured else {},
@@ -122,24 +156,6 @@ def export_composition(
     )
 
 
-def export_all(
-    key: str, *, store: Store, format: str | None = None, output: Path | None = None, force: bool = False
-) -> list[Composition]:
-    """Write each class module of a run to a file of its own, in the order of the classes.
-
-    Args:
-        output: A folder, made if need be; None: the current one.
-        key, store, format, force: As in `export_composition`.
-
-    Raises:
-        ExportRefused: `output` is a file, or see `export_composition`, which the other errors are those of.
-    """
-    if output is not None and output.suffix and not output.is_dir():
-        raise ExportRefused(f"{output}: every module becomes a file of its own; give --output a folder")
-    names = [card.class_name for card in modules_of(store, key).cards]
-    return [export_composition(key, [name], store=store, format=format, output=output, force=force) for name in names]
-
-
 _LONGEST_LABEL = 80
 """Bytes of a file's name, after the run's key."""
 
@@ -164,6 +180,10 @@ def _measured(
 def _cards(result: RunResult, names: Sequence[str]) -> list[Any]:
     cards = result.modules.cards if result.modules else ()
     return [card for card in cards if card.class_name in names]
+
+
+def _file_name(key: str, names: Sequence[str], kind: Format) -> str:
+    return f"{key}-{_label(names)}{kind.suffix}"
 
 
 def _label(names: Sequence[str]) -> str:

@@ -160,6 +160,14 @@ def test_every_composition_has_a_name_of_its_own_that_a_file_can_bear(classes: t
     assert name not in [composing._label(other) for other in others if other != classes]
 
 
+def test_one_file_in_the_way_of_all_modules_leaves_none_written(store: Store, key: str) -> None:
+    Path("all").mkdir()
+    Path(f"all/{key}-module-7.safetensors").write_text("mine")
+    with pytest.raises(ExportRefused, match=r"module-7.*give --force"):
+        export_all(key, store=store, output=Path("all"))
+    assert [path.name for path in Path("all").iterdir()] == [f"{key}-module-7.safetensors"]
+
+
 def test_a_run_without_modules_is_refused(store: Store) -> None:
     dense = next(run for run in store.finished_keys() if run not in store.modular_keys())
     with pytest.raises(UnknownRecord, match="`pare modules list`"):
