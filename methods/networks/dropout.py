@@ -37,7 +37,7 @@ class Dropout(nn.Module):
                 "draw_dropout_from(network, generator), or put it into evaluation mode"
             )
         kept = torch.empty_like(x).bernoulli_(1 - self.probability, generator=self.generator)
-        # Scaled at last, by a number: as a bfloat16 tensor the factor would be off by up to 0.4%.
+        # Scaled at last, by a number: as a bfloat16 tensor the factor would be off by up to 0.2%.
         return x * kept * (1 / (1 - self.probability))
 
     def extra_repr(self) -> str:
