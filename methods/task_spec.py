@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class DataSpec(BaseModel):
-    """Where samples come from: a bundled set by name, or a source of the user's own by path."""
+    """Where samples come from: a bundled set by name, a source of the user's own by path, or several of these."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

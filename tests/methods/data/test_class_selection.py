@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from methods.contract import Normalization
 from methods.data.class_selection import keep_classes
 from methods.data.dataset import DataError, DataSet, LockedTest
 from methods.data.load import fingerprint, load_dataset
@@ -77,6 +78,13 @@ def test_a_test_split_without_the_classes_is_refused() -> None:
     with pytest.raises(DataError, match="the test split of 'x' has no sample of a, b"):
         keep_classes(dataset, ("a", "b"))
     assert keep_classes(dataset.without_test(), ("a", "b")).locked is None
+
+
+def test_published_constants_of_a_set_hold_for_some_of_its_classes() -> None:
+    inputs, targets = np.zeros((6, 1, 2, 2), dtype=np.uint8), np.array([0, 1, 2, 0, 1, 2])
+    constants = Normalization((0.5,), (0.2,))
+    dataset = DataSet("x", "classification", "x", tuple("abc"), inputs, targets, None, constants)
+    assert keep_classes(dataset, ("c", "a")).normalization == constants
 
 
 def test_a_regression_has_no_classes_to_keep() -> None:
