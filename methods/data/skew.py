@@ -17,7 +17,7 @@ from methods.data.dataset import DataError
 from methods.data.splits import Indices, require_samples
 
 _MOST_DRAWS = 10_000
-"""Seconds on the sets of the paper, whose own subsets take a few dozen draws at most."""
+"""Ten seconds on CIFAR-10. The subsets of the paper take one to six draws."""
 
 
 def dirichlet_subset(
