@@ -6,11 +6,11 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class DataSpec(BaseModel):
-    """Where samples come from: a bundled set by name, or a source of the user's own by path."""
+    """Where samples come from: a bundled set by name, a source of the user's own by path, or several of these."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -20,6 +20,12 @@ class DataSpec(BaseModel):
     """Where the user's own samples lie: a folder, for `table` also a file; `${NAME}` reads the environment."""
     max_undecodable: float = Field(default=0.0, ge=0, lt=1)
     """Share of images that may fail to decode before the set is refused; those that fail are left out and named."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes to keep, numbered in this order; none: all of them, in the order of the source."""
+    image_shape: tuple[int, int, int] | None = None
+    """(channels, height, width) that images are brought to, see `methods.data.image_shape`; None: as they are."""
+    parts: tuple[DataSpec, ...] = ()
+    """Of a `mixture`: the sets of images put side by side, at least two."""
     target: str | None = None
     """Column to predict. This and the fields below are for `table` only."""
     kind: Literal["classification", "regression"] | None = None
@@ -28,6 +34,25 @@ class DataSpec(BaseModel):
     """Columns promised to hold numbers: any other text in them is an error and does not make them categories."""
     drop: tuple[str, ...] = ()
     """Columns to leave out."""
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _numbers_are_names(cls, names: Any) -> Any:
+        # A class of digits is called '3', and in YAML everybody writes 3.
+        if not isinstance(names, list | tuple):
+            return names
+        return tuple(str(name) if isinstance(name, int) and not isinstance(name, bool) else name for name in names)
+
+    @field_validator("image_shape", mode="before")
+    @classmethod
+    def _three_sizes(cls, shape: Any) -> Any:
+        if shape is None:
+            return None
+        if isinstance(shape, list | tuple) and len(shape) == 3:
+            sizes = tuple(size for size in shape if isinstance(size, int) and not isinstance(size, bool) and size >= 1)
+            if len(sizes) == 3:
+                return sizes
+        raise ValueError("must be [channels, height, width], three whole numbers from 1")
 
 
 class NetworkSpec(BaseModel):
@@ -43,8 +68,20 @@ class NetworkSpec(BaseModel):
         return f"{self.name}({shown})" if shown else self.name
 
 
+class SkewSpec(BaseModel):
+    """A draw of unequally large classes, see `methods.data.skew`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(ge=0, lt=2**32)
+    concentration: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """Of the Dirichlet distribution that the classes' shares come from; the smaller, the more unequal they are."""
+    minimum: int = Field(default=100, ge=1)
+    """Training samples that every class keeps."""
+
+
 class TaskSpec(BaseModel):
-    """One task of a study: every field but the data's path enters the key of the runs on it."""
+    """One task of a study: every field but the paths of its data enters the key of the runs on it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,11 +101,17 @@ class TaskSpec(BaseModel):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced` makes every class count alike in the training loss, however few samples it has."""
+    skew: SkewSpec | None = None
+    """Makes the classes of the training part unequally large; validation and test stay as they are."""
 
     def identity(self, data_fingerprint: str) -> dict[str, Any]:
         """What a result depends on, as JSON: the data by content, the rest by value, defaults left out."""
-        fields = self.model_dump(mode="json", exclude_defaults=True, exclude={"data": {"path"}})
-        return fields | {"data_fingerprint": data_fingerprint}
+        return self.without_places() | {"data_fingerprint": data_fingerprint}
+
+    def without_places(self) -> dict[str, Any]:
+        """The fields as JSON, without defaults and without where samples lie, which differs between machines."""
+        places: Any = {"data": {"path": True, "parts": {"__all__": {"path"}}}}
+        return self.model_dump(mode="json", exclude_defaults=True, exclude=places)
 
 
 def content_key(identity: object) -> str:

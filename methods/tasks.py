@@ -6,12 +6,14 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from methods.contract import Normalization, Split, TaskInfo
 from methods.data.dataset import Array, Column, DataError, DataSet, LockedTest
 from methods.data.encoding import TableEncoding, fit_encoding
+from methods.data.skew import dirichlet_subset
 from methods.data.splits import Indices, require_samples, stratified_split, stratified_subset
 from methods.data.statistics import balanced_weights, measure_normalization
 from methods.networks.build import build_network
@@ -79,6 +81,14 @@ class TaskData:
     """Fitted on the training part: how that table became features; None for all other samples."""
 
     @property
+    def class_counts(self) -> dict[str, int]:
+        """Training samples of each class; empty for a regression."""
+        if self.kind == "regression":
+            return {}
+        counts = np.bincount(self.train_targets, minlength=len(self.class_names))
+        return dict(zip(self.class_names, counts.tolist(), strict=True))
+
+    @property
     def num_bytes(self) -> int:
         """Memory of all samples, the locked test split included."""
         arrays = (self.train_inputs, self.train_targets, self.validation_inputs, self.validation_targets)
@@ -90,16 +100,23 @@ def prepare(spec: TaskSpec, dataset: DataSet) -> TaskData:
 
     The split depends on `spec.split_seed`, not on a run's seed: replicates train on the same samples.
 
+    A skew thins out the training part alone, after split and fraction. CNN decomposition (see `methods.data.skew`)
+    draws the skewed set first and holds a fifth of it out for validation, and chooses among the modules of several
+    source models on a fifth of the test file. Here the test split stays locked, so modules are chosen on validation
+    samples, which therefore must be the same, and enough of every class, for all skews of one split.
+
     Args:
         spec: The task.
         dataset: The samples that `spec.data` names; may be without its test split.
 
     Raises:
-        DataError: A class has too few samples to be both trained and validated on, no column of a table varies in
-            training, or classes of a regression are to be weighed.
+        DataError: A class has too few samples to be both trained and validated on, or for the skew, no column of a
+            table varies in training, or classes of a regression are to be weighed or skewed.
     """
-    if spec.class_weights == "balanced" and dataset.kind == "regression":
-        raise DataError(f"'{dataset.name}' is a regression and has no classes; remove `class_weights: balanced`.")
+    for_classes = {"class_weights: balanced": spec.class_weights == "balanced", "skew": spec.skew is not None}
+    given = [setting for setting, is_given in for_classes.items() if is_given]
+    if given and dataset.kind == "regression":
+        raise DataError(f"'{dataset.name}' is a regression and has no classes; remove `{'` and `'.join(given)}`.")
     train, validation = _split(spec, dataset)
     train_inputs, validation_inputs = dataset.train_inputs[train], dataset.train_inputs[validation]
     encoding = None
@@ -194,17 +211,24 @@ def _class_weights(spec: TaskSpec, data: TaskData, device: str) -> Tensor | None
 
 def _split(spec: TaskSpec, dataset: DataSet) -> tuple[Indices, Indices]:
     """Indices into the pool. Split first, thinned out after: a sample once in validation is never trained on,
-    whatever the fraction, and the samples of a smaller fraction lie inside those of a larger one."""
+    whatever the fraction and the skew, and the samples of a smaller fraction lie inside those of a larger one."""
     targets = dataset.train_targets
     if dataset.kind == "classification":
         require_samples(targets, minimum=2, purpose=f"task on '{dataset.name}'", class_names=dataset.class_names)
     train, validation = stratified_split(targets, spec.validation_share, seed=spec.split_seed)
-    if spec.fraction == 1:
-        return train, validation
-    return (
-        train[stratified_subset(targets[train], spec.fraction, seed=spec.split_seed)],
-        validation[stratified_subset(targets[validation], spec.fraction, seed=spec.split_seed)],
-    )
+    if spec.fraction < 1:
+        train = train[stratified_subset(targets[train], spec.fraction, seed=spec.split_seed)]
+        validation = validation[stratified_subset(targets[validation], spec.fraction, seed=spec.split_seed)]
+    if spec.skew is not None:
+        drawn = dirichlet_subset(
+            targets[train],
+            seed=spec.skew.seed,
+            concentration=spec.skew.concentration,
+            minimum=spec.skew.minimum,
+            class_names=dataset.class_names,
+        )
+        train = train[drawn]
+    return train, validation
 
 
 def _to_split(inputs: Array, targets: Array, device: str) -> Split:

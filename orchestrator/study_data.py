@@ -37,6 +37,9 @@ def load_tasks(study: Study, tell: Callable[[str], None] = lambda _: None) -> di
                 if left_out:
                     tell(f"{task.data.source}: left out {len(left_out)} images that do not decode: {left_out[0]} ...")
             tasks[name] = prepare(task, loaded[place])
+            if task.skew is not None:
+                counts = ", ".join(f"{label} {count}" for label, count in tasks[name].class_counts.items())
+                tell(f"task {name}: its skewed training part has of each class: {counts}")
             encoding = tasks[name].encoding
             if encoding is not None and encoding.left_out:
                 columns = ", ".join(encoding.left_out)

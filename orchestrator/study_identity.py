@@ -38,7 +38,7 @@ def keep_spec(study: Study, folder: StudyFolder) -> None:
 def _identity(study: Study) -> dict[str, Any]:
     """What results depend on; budgets, resources, places and the report may change between two calls."""
     return {
-        "tasks": {name: task.model_dump(mode="json", exclude={"data": {"path"}}) for name, task in study.tasks.items()},
+        "tasks": {name: task.without_places() for name, task in study.tasks.items()},
         "methods": study.methods,
         "seeds": study.seeds,
         "search": study.search,

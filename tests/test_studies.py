@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from methods.data.catalog import source_names
 from methods.networks.catalog import network_names
-from methods.task_spec import TaskSpec
+from methods.task_spec import DataSpec, SkewSpec, TaskSpec
 from orchestrator.spec import Budget, EarlyStopping, ReportSettings, Resources, SearchSettings, StudySettings
 from orchestrator.spec.study_file import load_study, parse_study
 
@@ -38,7 +38,8 @@ def test_the_readme_has_a_row_with_the_question_of_a_study(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [StudySettings, TaskSpec, SearchSettings, EarlyStopping, Budget, Resources, ReportSettings]
+    "model",
+    [StudySettings, TaskSpec, DataSpec, SkewSpec, SearchSettings, EarlyStopping, Budget, Resources, ReportSettings],
 )
 def test_the_readme_explains_every_key(model: type[BaseModel]) -> None:
     keys = [str(field.validation_alias or name) for name, field in model.model_fields.items()]

@@ -5,9 +5,11 @@ Shapes: N = samples, C = channels, H, W = height and width, D = features.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from methods.contract import Normalization
@@ -59,6 +61,21 @@ class LockedTest:
 
     def __repr__(self) -> str:
         return f"LockedTest({len(self)} samples, opened {len(self._openings)} times)"
+
+
+def change_locked(locked: LockedTest, change: Callable[[Array, Array], tuple[Array, Array]]) -> LockedTest:
+    """A test split in the form that `change` gives its inputs and targets, under a new lock that nobody has opened.
+
+    For sources that prepare samples, and do to the test split what they do to the training pool.
+    """
+    return LockedTest(*change(locked._inputs, locked._targets))
+
+
+def join_locked(parts: Sequence[LockedTest]) -> LockedTest:
+    """The samples of several test splits, one after the other, under one new lock."""
+    return LockedTest(
+        np.concatenate([part._inputs for part in parts]), np.concatenate([part._targets for part in parts])
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from methods.data.catalog import check_data, known_kind
+from methods.data.catalog import known_kind, located_faults
 from methods.networks.catalog import check_network
 from methods.registry import did_you_mean
 from methods.task_spec import DataSpec, NetworkSpec, TaskSpec
@@ -127,8 +127,8 @@ class _Reader:
             self.fault(path, f"must hold `data:`, `network:` and `epochs:`, not {brief(value)}")
             return None
         fields = dict(value)
-        if isinstance(fields.get("data"), str):
-            fields["data"] = {"source": fields["data"]}
+        if "data" in fields:
+            fields["data"] = _data_fields(fields["data"])
         network = fields.get("network")
         if isinstance(network, str):
             fields["network"] = {"name": network, "arguments": {}}
@@ -144,6 +144,8 @@ class _Reader:
         self._check_parts(fields, path, known=[])
         if task.class_weights == "balanced" and known_kind(task.data) == "regression":
             self.fault((*path, "class_weights"), "a regression has no classes to weigh; remove `balanced`")
+        if task.skew is not None and known_kind(task.data) == "regression":
+            self.fault((*path, "skew"), "a regression has no classes to skew; remove it")
         return task
 
     def _check_parts(self, fields: Mapping[str, Any], path: Place, *, known: list[str]) -> None:
@@ -151,8 +153,8 @@ class _Reader:
             at = (*path, part)
             if part not in fields or any(place.startswith(shown(at)) for place in known):
                 continue
-            for message in _part_faults(part, fields[part]):
-                self.fault(at, message)
+            for inside, message in _part_faults(part, fields[part]):
+                self.fault((*at, *inside), message)
 
     def method(self, label: str, value: Any) -> MethodEntry | None:
         entry, faults = read_entry(label, value)
@@ -161,12 +163,21 @@ class _Reader:
         return entry
 
 
-def _part_faults(part: str, value: Any) -> list[str]:
-    """What the catalogs find wrong in a well-formed `data` or `network`."""
+def _data_fields(value: Any) -> Any:
+    """The fields of a `data`, which may be the name of its source alone, as may each part of a mixture."""
+    if isinstance(value, str):
+        return {"source": value}
+    if isinstance(value, Mapping) and isinstance(value.get("parts"), list):
+        return {**value, "parts": [_data_fields(part) for part in value["parts"]]}
+    return value
+
+
+def _part_faults(part: str, value: Any) -> list[tuple[Place, str]]:
+    """What the catalogs find wrong in a well-formed `data` or `network`, and where inside it."""
     if part == "data":
-        return check_data(DataSpec.model_validate(value))
+        return [*located_faults(DataSpec.model_validate(value))]
     network = NetworkSpec.model_validate(value)
-    return check_network(network.name, network.arguments)
+    return [((), message) for message in check_network(network.name, network.arguments)]
 
 
 def _similar_file(path: Path) -> str:

@@ -64,7 +64,9 @@ def _keys(model: type[BaseModel]) -> tuple[str, ...]:
 def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel]:
     """The innermost model on the way to `path`."""
     for step in path:
-        field = model.model_fields.get(str(step))
+        if isinstance(step, int):
+            continue
+        field = model.model_fields.get(step)
         inner = _model_in(field.annotation) if field is not None else None
         if inner is None:
             break
@@ -75,7 +77,7 @@ def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel]:
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) in (typing.Union, tuple):
         return next((found for part in typing.get_args(annotation) if (found := _model_in(part))), None)
     return None
 

@@ -15,7 +15,7 @@ from methods.contract import Split, Task
 from methods.data.dataset import Column, DataError, DataSet, LockedTest
 from methods.data.load import load_dataset
 from methods.data.statistics import measure_normalization
-from methods.task_spec import DataSpec, NetworkSpec, TaskSpec
+from methods.task_spec import DataSpec, NetworkSpec, SkewSpec, TaskSpec
 from methods.tasks import PreparedTask, TaskData, build_task, open_test, prepare, task_info
 from tests.methods.data.image_files import write_parquet_set
 
@@ -244,6 +244,41 @@ def test_balanced_classes_count_alike_whatever_the_part_trained_on() -> None:
 def test_a_regression_with_weights_of_classes_is_refused() -> None:
     with pytest.raises(DataError, match="'diabetes' is a regression and has no classes; remove `class_weights"):
         build(make_spec("diabetes", "mlp", class_weights="balanced"))
+
+
+def test_a_skew_thins_out_the_training_part_alone() -> None:
+    dataset = make_dataset()
+    plain, *skewed = (
+        prepare(make_spec(validation_share=0.2, skew=skew), dataset)
+        for skew in (None, SkewSpec(seed=1, minimum=5), SkewSpec(seed=2, minimum=5))
+    )
+    whole = {row.tobytes() for row in plain.train_inputs}
+    for data in skewed:
+        assert np.array_equal(data.validation_inputs, plain.validation_inputs)
+        assert np.array_equal(data.validation_targets, plain.validation_targets)
+        assert {row.tobytes() for row in data.train_inputs} < whole
+        assert data.normalization == measure_normalization(data.train_inputs)
+        assert data.locked is dataset.locked
+        counts = data.class_counts
+        assert min(counts.values()) >= 5
+        assert any(counts[name] == size for name, size in plain.class_counts.items())
+    assert skewed[0].class_counts != skewed[1].class_counts
+
+
+def test_a_skew_is_drawn_from_what_the_fraction_leaves_and_told_where_it_trains() -> None:
+    data = prepare(make_spec(fraction=0.5, skew=SkewSpec(seed=1, minimum=5)), make_dataset())
+    half = prepare(make_spec(fraction=0.5), make_dataset())
+    assert {row.tobytes() for row in data.train_inputs} < {row.tobytes() for row in half.train_inputs}
+    assert sum(data.class_counts.values()) == task_info(make_spec(), data, "a task").num_train
+    assert list(data.class_counts) == [str(digit) for digit in range(10)]
+    assert prepare(make_spec("diabetes", "mlp"), make_dataset("diabetes")).class_counts == {}
+
+
+def test_a_skew_needs_classes_with_enough_samples() -> None:
+    with pytest.raises(DataError, match=r"a skew with `minimum: 500` .* needs at least 500 .*: '0'"):
+        build(make_spec(skew=SkewSpec(seed=1, minimum=500)))
+    with pytest.raises(DataError, match="'diabetes' is a regression and has no classes; remove `skew`"):
+        build(make_spec("diabetes", "mlp", skew=SkewSpec(seed=1)))
 
 
 def test_a_class_with_a_single_sample_is_refused_by_name() -> None:

@@ -9,7 +9,7 @@ import pytest
 from methods import registry
 from methods.dense import Dense
 from methods.magnitude.config import MagnitudeConfig
-from methods.task_spec import DataSpec, NetworkSpec, TaskSpec
+from methods.task_spec import DataSpec, NetworkSpec, SkewSpec, TaskSpec
 from orchestrator.runs import Run
 
 TASK = TaskSpec(data=DataSpec(source="digits"), network=NetworkSpec(name="small_cnn"), epochs=3)
@@ -43,7 +43,9 @@ def test_keys_of_released_runs_never_move() -> None:
         {"task": TASK.model_copy(update={"batch_size": 64, "precision": "auto"})},
         {"task": TASK.model_copy(update={"data": DataSpec(source="digits", max_undecodable=0.0)})},
         {"task": TASK.model_copy(update={"data": DataSpec(source="digits", target=None, numeric=(), drop=())})},
+        {"task": TASK.model_copy(update={"data": DataSpec(source="digits", classes=(), image_shape=None, parts=())})},
         {"task": TASK.model_copy(update={"class_weights": "none"})},
+        {"task": TASK.model_copy(update={"skew": None})},
         {"config": {}},
     ],
     ids=[
@@ -51,7 +53,9 @@ def test_keys_of_released_runs_never_move() -> None:
         "defaults of the task",
         "defaults of the data",
         "defaults of tables",
+        "all classes as they are",
         "no weights",
+        "no skew",
         "no changed field",
     ],
 )
@@ -67,6 +71,21 @@ def test_the_path_of_the_data_stays_out() -> None:
     assert key("/data/here") == key("/mnt/there")
 
 
+def test_paths_inside_a_mixture_stay_out_and_all_else_of_its_parts_counts() -> None:
+    def key(path: str, **fields: Any) -> str:
+        parts = (DataSpec(source="digits"), DataSpec(source="image_folder", path=path, **fields))
+        return _run(task=TASK.model_copy(update={"data": DataSpec(source="mixture", parts=parts)})).key
+
+    assert key("/data/here") == key("/mnt/there")
+    assert key("/data/here") != key("/data/here", classes=("cat",))
+
+
+def test_a_run_on_a_skewed_mixture_keeps_its_key_in_the_store() -> None:
+    data = DataSpec(source="mixture", parts=(DataSpec(source="digits", image_shape=(3, 8, 8)), DataSpec(source="x")))
+    run = _run(task=TASK.model_copy(update={"data": data, "skew": SkewSpec(seed=1)}))
+    assert Run.model_validate_json(run.model_dump_json()).key == run.key == "3c0ff1e521fb65f4e82f"
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -78,8 +97,21 @@ def test_the_path_of_the_data_stays_out() -> None:
         *({"task": TASK.model_copy(update=field)} for field in ({"epochs": 4}, {"fraction": 0.5}, {"split_seed": 1})),
         {"task": TASK.model_copy(update={"network": NetworkSpec(name="small_cnn", arguments={"widths": [8]})})},
         {"task": TASK.model_copy(update={"class_weights": "balanced"})},
+        {"task": TASK.model_copy(update={"skew": SkewSpec(seed=0)})},
     ],
-    ids=["seed", "method", "setting", "samples", "version", "epochs", "fraction", "split", "network", "weights"],
+    ids=[
+        "seed",
+        "method",
+        "setting",
+        "samples",
+        "version",
+        "epochs",
+        "fraction",
+        "split",
+        "network",
+        "weights",
+        "skew",
+    ],
 )
 def test_what_changes_a_result_changes_the_key(other: dict[str, Any]) -> None:
     assert _run(**other).key != _run().key

@@ -168,9 +168,13 @@ def test_a_study_is_not_gone_on_with_on_other_samples(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_raising")
-def test_a_study_is_gone_on_with_when_its_samples_have_moved(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "data", ["FOLDER", "{source: mixture, parts: [FOLDER, {source: digits, image_shape: [3, 6, 5]}]}"]
+)
+def test_a_study_is_gone_on_with_when_its_samples_have_moved(data: str, tmp_path: Path) -> None:
     write_folder(tmp_path / "images", ["one", "two"], count=12)
-    task = "{{data: {{source: image_folder, path: {}}}, network: small_cnn, epochs: 1}}"
+    task = f"{{data: {data}, network: small_cnn, epochs: 1}}".replace("{", "{{").replace("}", "}}")
+    task = task.replace("FOLDER", "{{source: image_folder, path: {}}}")
     fields = {"methods": "{raises: {search: none}}"}
     run_study(_study(tmp_path / "store", task=task.format(tmp_path / "images"), **fields))
     (tmp_path / "images").rename(tmp_path / "moved")

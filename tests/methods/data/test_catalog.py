@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 
-from methods.data.catalog import check_data, known_kind, resolve_path, source, source_names
+from methods.data.catalog import check_data, known_kind, located_faults, resolve_path, source, source_names
 from methods.data.load import load_dataset
 from methods.task_spec import DataSpec
 
 GOOD = "<a table with the columns x and y>"
+DIGITS = DataSpec(source="digits")
+SOME = DataSpec(source="digits", classes=("1", "2"))
 
 
 def test_every_bundled_source_is_what_the_catalog_says() -> None:
     for name in source_names():
-        if not source(name).takes_path:
+        if not source(name).takes_path and name != "mixture":
             assert load_dataset(DataSpec(source=name), test_share=0.2).kind == source(name).kind
 
 
@@ -50,6 +52,24 @@ def test_checking_a_spec_loads_neither_torch_nor_scikit_learn() -> None:
         ({"source": "table", "target": "y", "path": GOOD, "numeric": ("y",)}, "set `kind: regression`"),
         ({"source": "table", "target": "y", "path": GOOD, "numeric": ("x",), "drop": ("x",)}, "in `numeric` and in"),
         ({"source": "table", "target": "z", "path": GOOD}, "has no column 'z', which `target` names; columns: x, y"),
+        ({"source": "digits", "classes": ("3",)}, "`classes` keeps '3' alone; name at least two"),
+        ({"source": "digits", "classes": ("3", "4", "3")}, "class '3' is given twice in `classes`"),
+        ({"source": "diabetes", "classes": ("a", "b")}, "'diabetes' is a regression and has no classes"),
+        ({"source": "iris", "image_shape": (3, 8, 8)}, "data source 'iris' has no images; remove `image_shape`"),
+        ({"source": "digits", "parts": (DIGITS, SOME)}, "only data source 'mixture' takes `parts`, not 'digits'"),
+        ({"source": "mixture"}, "needs at least two `parts`"),
+        ({"source": "mixture", "parts": (DIGITS,)}, "needs at least two `parts`"),
+        ({"source": "mixture", "parts": (DIGITS, SOME), "path": "/x"}, "move `path: /x` into its `parts`"),
+        ({"source": "mixture", "parts": (DIGITS, SOME), "max_undecodable": 0.1}, "each part has a `max_undecodable`"),
+        ({"source": "mixture", "parts": (DIGITS, SOME), "classes": ("3",)}, "`classes` keeps '3' alone"),
+        ({"source": "mixture", "parts": (DIGITS, SOME), "target": "y"}, "only data source 'table' takes `target`"),
+        ({"source": "mixture", "parts": (DIGITS, SOME, DIGITS)}, "parts[2]: is the same as parts[0]"),
+        ({"source": "mixture", "parts": (DIGITS, DataSpec(source="iris"))}, "parts[1]: a mixture is made of images"),
+        ({"source": "mixture", "parts": (DIGITS, DataSpec(source="digit"))}, "parts[1]: unknown data source 'digit'"),
+        (
+            {"source": "mixture", "parts": (DIGITS, DataSpec(source="mixture", parts=(DIGITS, SOME)))},
+            "parts[1]: a part of a mixture is no mixture itself",
+        ),
     ],
 )
 def test_a_faulty_spec_is_told_with_its_mend(fields: dict[str, Any], told: str, tmp_path: Path) -> None:
@@ -91,6 +111,14 @@ def test_the_kind_is_known_before_samples_are_read_where_it_does_not_hang_on_the
     specs = [{"source": "diabetes"}, {"source": "digits"}, {"source": "table"}, {"source": "no such source"}]
     assert [known_kind(DataSpec(**spec)) for spec in specs] == ["regression", "classification", None, None]
     assert known_kind(DataSpec(source="table", kind="regression")) == "regression"
+
+
+def test_faults_of_a_mixture_and_of_its_parts_are_told_with_their_places() -> None:
+    lost = DataSpec(source="image_folder", path="${NOT_SET_A}", classes=("a", "a"))
+    places = [place for place, _ in located_faults(DataSpec(source="mixture", parts=(DIGITS, lost), path="/x"))]
+    assert places == [(), ("parts", 1), ("parts", 1)]
+    one_class = DataSpec(source="digits", classes=("3",))
+    assert check_data(DataSpec(source="mixture", parts=(DIGITS, one_class))) == []
 
 
 def test_every_undefined_variable_is_named() -> None:

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from methods.data.dataset import DataSet, LockedTest
+from methods.data.dataset import DataSet, LockedTest, change_locked, join_locked
 
 
 def make_dataset() -> DataSet:
@@ -59,3 +59,15 @@ def test_a_data_set_can_be_handed_on_without_its_test() -> None:
     assert open_part.locked is None
     assert open_part.train_inputs is dataset.train_inputs
     assert not re.search("locked=LockedTest", repr(open_part))
+
+
+def test_test_splits_are_changed_and_joined_without_being_opened() -> None:
+    first, second = make_dataset().locked, make_dataset().locked
+    assert first is not None
+    assert second is not None
+    changed = change_locked(second, lambda inputs, targets: (255 - inputs, targets + 4))
+    joined = join_locked([first, changed])
+    assert [lock.openings for lock in (first, second, changed, joined)] == [()] * 4
+    inputs, targets = joined.open("a test")
+    assert np.array_equal(inputs[20:], 255 - inputs[:20])
+    assert targets.tolist() == [*(np.arange(20) % 4), *(np.arange(20) % 4 + 4)]

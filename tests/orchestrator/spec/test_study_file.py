@@ -83,6 +83,35 @@ BAD = [
         "tasks.digits.class_weights",
         ["a regression has no classes"],
     ),
+    ("epochs: 3", "epochs: 3, skew: 1", 4, "tasks.digits.skew", ["concentration, minimum, seed", "not 1"]),
+    ("epochs: 3", "epochs: 3, skew: {minimum: 5}", 4, "tasks.digits.skew.seed", ["is missing"]),
+    ("epochs: 3", "epochs: 3, skew: {seed: 1, min: 5}", 4, "tasks.digits.skew.min", ["Did you mean 'minimum'?"]),
+    ("epochs: 3", "epochs: 3, skew: {seed: -1}", 4, "tasks.digits.skew.seed", ["greater than or equal to 0"]),
+    ("epochs: 3", "epochs: 3, skew: {seed: 1, minimum: 0}", 4, "tasks.digits.skew.minimum", ["equal to 1"]),
+    (
+        "epochs: 3",
+        "epochs: 3, skew: {seed: 1, concentration: .inf}",
+        4,
+        "tasks.digits.skew.concentration",
+        ["finite number"],
+    ),
+    (
+        "digits, network: small_cnn, epochs: 3",
+        "diabetes, network: mlp, epochs: 3, skew: {seed: 1}",
+        4,
+        "tasks.digits.skew",
+        ["a regression has no classes to skew"],
+    ),
+    ("data: digits", "data: {source: digits, classes: [3]}", 4, "tasks.digits.data", ["`classes` keeps '3' alone"]),
+    ("data: digits", "data: {source: digits, classes: 3}", 4, "tasks.digits.data.classes", ["must be a list"]),
+    ("data: digits", "data: {source: digits, classes: [3, no]}", 4, "tasks.digits.data.classes[1]", ["must be text"]),
+    (
+        "data: digits",
+        "data: {source: digits, image_shape: [3, 32]}",
+        4,
+        "tasks.digits.data.image_shape",
+        ["[channels, height, width]", "[3, 32]"],
+    ),
     ("data: digits, ", "", 4, "tasks.digits.data", ["is missing"]),
     ("small_cnn", "small_cn", 4, "tasks.digits.network", ["unknown network", "Did you mean 'small_cnn'?"]),
     ("small_cnn", "{name: mlp, width: [8]}", 4, "tasks.digits.network", ["no argument 'width'"]),
@@ -212,6 +241,53 @@ def test_a_table_is_named_by_path_and_target(tmp_path: Path) -> None:
         parsed(GOOD.replace("data: digits, network: small_cnn", f"data: {source}, network: mlp")).tasks["digits"].data
     )
     assert (data.target, data.kind, data.numeric, data.drop) == ("y", "regression", ("size",), ("id",))
+
+
+MIXTURE = GOOD.replace(
+    "{data: digits, network: small_cnn, epochs: 3}",
+    """
+    data:
+      source: mixture
+      parts:
+        - {source: digits, classes: [3, 8], image_shape: [3, 32, 32]}
+        - {source: image_folder, path: "${PARE_TEST_PLACE}", classes: [cat]}
+        - digits
+    network: small_cnn
+    epochs: 3
+    skew: {seed: 1, minimum: 10}""",
+)
+
+
+def test_a_mixture_names_its_parts_as_a_task_names_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARE_TEST_PLACE", str(tmp_path))
+    task = parsed(MIXTURE).tasks["digits"]
+    first, second, third = task.data.parts
+    assert (first.source, first.classes, first.image_shape) == ("digits", ("3", "8"), (3, 32, 32))
+    assert (second.path, second.classes) == ("${PARE_TEST_PLACE}", ("cat",))
+    assert third.source == "digits"
+    assert task.skew is not None
+    assert (task.skew.seed, task.skew.concentration, task.skew.minimum) == (1, 1.0, 10)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "place", "piece"),
+    [
+        ("- digits", "- digitz", 10, "tasks.digits.data.parts[2]", "Did you mean 'digits'?"),
+        ("- digits", "- 3", 10, "tasks.digits.data.parts[2]", "must hold keys (classes, drop, image_shape"),
+        ("- digits", "- {source: digits, clases: [1]}", 10, "tasks.digits.data.parts[2].clases", "mean 'classes'?"),
+        ("[3, 32, 32]", "[3, 32, 0]", 8, "tasks.digits.data.parts[0].image_shape", "three whole numbers from 1"),
+        ('path: "${PARE_TEST_PLACE}"', "path: /no/such", 9, "tasks.digits.data.parts[1]", "no folder /no/such"),
+        ("source: mixture", "source: mixtur", 5, "tasks.digits.data", "Did you mean 'mixture'?"),
+    ],
+)
+def test_a_fault_inside_a_mixture_names_its_line_and_its_part(
+    old: str, new: str, line: int, place: str, piece: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARE_TEST_PLACE", str(tmp_path))
+    assert old in MIXTURE
+    (fault,) = faults_of(MIXTURE.replace(old, new, 1))
+    assert (fault.line, fault.place) == (line, place)
+    assert piece in fault.message
 
 
 def test_numbers_without_a_dot_before_the_exponent_are_numbers() -> None:
