@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from methods.contract import Normalization, Split
 from methods.data.normalise import normalise
+from methods.networks.graph import Network
+from methods.networks.last_layer import precise_logits
 
 
 @contextmanager
@@ -65,7 +68,8 @@ def predict(
         device: Where the network lies, e.g. `cpu` or `cuda:0`.
         batch_size: Most samples at a time; the last batch may be smaller. A ResNet-20 reads images channels-last in
             batches of 128 almost twice as fast as plainly in batches of 512 (one CPU thread).
-        dtype: float32 is exact (no TF32 either); bfloat16 runs under autocast, for training's own glances.
+        dtype: float32 is exact (no TF32 either); bfloat16 runs all layers of a `Network` but the last under autocast,
+            for training's own glances.
 
     Returns:
         Float32 (N, K) on `device`.
@@ -75,9 +79,11 @@ def predict(
     """
     if len(split) == 0:
         raise ValueError("predict: the split holds no samples; give at least one.")
+    rough = dtype == torch.bfloat16
+    run = partial(precise_logits, network) if rough and isinstance(network, Network) else network
     with exact_evaluation(network, device=device, dtype=dtype):
         batches = [
-            network(ready(split.inputs[start : start + batch_size], normalization=normalization, device=device)).float()
+            run(ready(split.inputs[start : start + batch_size], normalization=normalization, device=device)).float()
             for start in range(0, len(split), batch_size)
         ]
     # Joined outside of inference mode, so that the caller may use the result like any tensor.
