@@ -102,7 +102,8 @@ class _RectifyAndMask(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             products = gradient * _by_copy(rectified, batch)
             axes = [1, *range(3, gradient.dim())]
-            to_mask = products.sum(dim=axes, dtype=_summed_in(rectified)).to(mask_MC.dtype)
+            # Sums of bfloat16 are accumulated in float32 anyway; asking for it would copy all products first.
+            to_mask = products.sum(dim=axes).to(mask_MC.dtype)
         if ctx.needs_input_grad[0]:
             passed = (gradient * _beside(mask_MC, rectified)).flatten(0, 1)
             if len(passed) > len(rectified):
@@ -121,6 +122,3 @@ def _beside(mask_MC: Tensor, value: Tensor) -> Tensor:
     """The mask as something that a value by copy can be multiplied by: (M, 1, C, 1, 1) or (M, 1, C)."""
     return mask_MC.to(value.dtype).reshape(len(mask_MC), 1, -1, *[1] * (value.dim() - 2))
 
-
-def _summed_in(value: Tensor) -> torch.dtype:
-    return torch.float64 if value.dtype == torch.float64 else torch.float32
