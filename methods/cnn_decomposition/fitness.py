@@ -292,11 +292,14 @@ def _check_candidates(logits: Tensor | Sequence[Tensor], labels: Tensor, sets: S
         )
     check_labels(labels, num_classes=len(logits))
     for label, (logits_SV, sets_SU) in enumerate(zip(logits, sets, strict=True)):
+        given = f"{logits_SV.dtype} {tuple(logits_SV.shape)}"
         if logits_SV.dim() != 2 or len(logits_SV) == 0 or logits_SV.shape[1] != len(labels):
             raise ValueError(
-                f"tournament: logits of class {label} have shape {tuple(logits_SV.shape)} for {len(labels)} labels; "
-                "give (candidates, samples) with at least one candidate"
+                f"tournament: logits of class {label} are {given} for {len(labels)} labels; give (candidates, samples) "
+                "with at least one candidate"
             )
+        if not logits_SV.is_floating_point():
+            raise ValueError(f"tournament: logits of class {label} are {given}; give floating-point numbers")
         wanted = (len(logits_SV), sets[0].shape[-1])
         if sets_SU.dtype != torch.bool or sets_SU.shape != wanted:
             raise ValueError(
