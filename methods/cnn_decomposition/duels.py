@@ -31,8 +31,8 @@ _MOST_PLACES = 255 * _WORD
 """Each byte of a sum of words then counts up to 255 samples and does not run over into its neighbour."""
 _MOST_RIVALS = 256
 """Rivals at a time, so that they and the outcomes (half a MB each) stay in a core's own cache."""
-_SEARCHED_RIVALS, _SEARCHED_SAMPLES = 32, 1024
-"""Logits (128 kB) that are ranked at a time, for the same reason."""
+_MOST_COUNTED, _MOST_IN_ROW = 2**15, 2**12
+"""Logits that are ranked at a time (128 kB), and how many of one candidate, for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ def single_blocks(logits: Sequence[Tensor], labels_V: Tensor, order: Sequence[in
         for other, (values_SV, ranks_SN) in enumerate(zip(values, ranks, strict=True)):
             ranks_SV = ranks_SN[:, first : first + len(index)]
             if other == label:
-                # Above all that do not beat it, and level at most with those that do; so equals may stand either way.
-                ranks_SV[:] = own_SV.T.argsort(axis=1).argsort(axis=1).T + 1
+                ranks_SV[:] = _places_when_sorted(own_SV)
             else:
                 _count_beaten(own_SV, values_SV.take(index, axis=1), wins_ties=other < label, out=ranks_SV)
     return [Block(ranks[label], spans[label], len(samples[label])) for label in order]
@@ -112,16 +111,28 @@ def _count_beaten(
     """How many of the own logits each value beats, (T, V). `out` is a view of zeros."""
     beats = np.greater_equal if wins_ties else np.greater
     # With a hundred candidates twice as fast as a binary search for each value.
-    for start in range(0, own_SV.shape[1], _SEARCHED_SAMPLES):
-        part = slice(start, start + _SEARCHED_SAMPLES)
-        for first in range(0, len(values_TV), _SEARCHED_RIVALS):
-            values = values_TV[first : first + _SEARCHED_RIVALS, part]
+    for start in range(0, own_SV.shape[1], _MOST_IN_ROW):
+        part = slice(start, start + _MOST_IN_ROW)
+        own = own_SV[:, part]
+        num_rivals = _MOST_COUNTED // own.shape[1]
+        for first in range(0, len(values_TV), num_rivals):
+            values = values_TV[first : first + num_rivals, part]
             count = np.zeros(values.shape, dtype=out.dtype)
             beaten = np.empty(values.shape, dtype=np.bool_)
-            for own_V in own_SV[:, part]:
+            for own_V in own:
                 beats(values, own_V, out=beaten)
                 np.add(count, beaten.view(np.uint8), out=count)
-            out[first : first + _SEARCHED_RIVALS, part] = count
+            out[first : first + num_rivals, part] = count
+
+
+def _places_when_sorted(own_SV: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """1 for the smallest of each sample, then 2 and so on; equal ones in any order.
+
+    A candidate is so above the count of every value that does not beat it, and not above that of one that does.
+    """
+    place_VS = np.empty(own_SV.T.shape, dtype=np.int64)
+    np.put_along_axis(place_VS, own_SV.T.argsort(axis=1), np.arange(1, len(own_SV) + 1)[None], axis=1)
+    return place_VS.T
 
 
 def _num_above(ranks_AN: Ranks, ranks_BN: Ranks) -> NDArray[np.int64]:
