@@ -32,7 +32,8 @@ def extract(network: Network, keep: Keep, outputs: Sequence[int] | None = None) 
     """The smaller network that computes exactly what `network` computes when all other units put out zero.
 
     Sites keep their names; a site of which nothing is needed is gone. Weights are copies with the same type, device
-    and mode. The equality holds in both modes: batch statistics are taken channel by channel.
+    and mode. The equality holds in both modes: batch statistics are taken channel by channel. Only dropout draws
+    anew in training, as fewer values draw fewer numbers, and needs a generator of its own.
 
     Args:
         network: Left alone.
@@ -55,7 +56,7 @@ def extract(network: Network, keep: Keep, outputs: Sequence[int] | None = None) 
 
 
 def deploy(network: Network) -> Network:
-    """The form to store and serve: batch normalisation folded in, units that do nothing dropped, evaluation mode.
+    """The form to store and serve: batch normalisation folded in, dropout left out, idle units cut, evaluation mode.
 
     In evaluation mode it computes what `network` computes, up to rounding.
     """

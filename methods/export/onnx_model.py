@@ -134,7 +134,8 @@ class _Graph:
         elif node.op == "concat":
             self._add("Concat", inputs, output, axis=1)
         else:
-            self._add({"relu": "Relu", "add": "Sum", "flatten": "Flatten"}[node.op], inputs, output)
+            kinds = {"relu": "Relu", "add": "Sum", "flatten": "Flatten", "dropout": "Identity"}
+            self._add(kinds[node.op], inputs, output)
 
     def _place_layer(self, node: Node, inputs: list[str], output: str) -> None:
         inputs = [*inputs, self._weight(node, "weight")]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from methods.contract import Given, Monitor, Outcome, Prerequisite, Split, Task, TaskInfo
 from methods.grasp.config import GraspConfig
 from methods.grasp.gradient_flow import removal_scores
+from methods.networks.dropout import switch_off_dropout
 from methods.networks.graph import Network
 from methods.training.masked import fit_masked
 from methods.training.masks import prunable_weights, score_masks
@@ -27,7 +28,8 @@ _REGRESSION_CLASSES = 10
 class Grasp:
     """Removes the weights of the untrained network whose loss hurts the flow of gradients least, and trains the rest.
 
-    As in the authors' code the samples are scored in two halves, with batch normalisation in training mode.
+    As in the authors' code the samples are scored in two halves, with batch normalisation in training mode; dropout,
+    which none of their networks has, is off.
     [ours] The halves are random, where theirs hold half of the classes each; samples are not augmented; exactly
     n - floor(pruning_rate * n) weights stay, where theirs keep one more.
     """
@@ -54,6 +56,7 @@ class Grasp:
         generator = torch.Generator().manual_seed(task.seed)
         samples = self._samples(task, generator)
         scored = copy.deepcopy(network).train()
+        switch_off_dropout(scored)
         if self.config.fresh_classifier:
             _draw_classifier(scored, generator)
         temperature = self.config.temperature if task.info.kind == "classification" else 1.0

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.contract import Task
+from methods.networks.dropout import switch_off_dropout
 from methods.training.batches import train_batches
 from methods.training.precision import autocast, task_precision
 
@@ -95,6 +96,7 @@ def reestimate_batch_norm(network: nn.Module, task: Task, *, num_batches: int, g
         layer.momentum = None
     was_training = network.training
     network.train()
+    switch_off_dropout(network)
     batches = train_batches(
         task.train,
         batch_size=task.batch_size,

@@ -26,6 +26,7 @@ _SETTINGS: dict[str, tuple[tuple[str, ...], dict[str, Json]]] = {
     "linear": (("in_features", "out_features"), {"bias": True}),
     "batch_norm": (("features",), {"eps": 1e-5, "momentum": 0.1}),
     "relu": ((), {}),
+    "dropout": (("probability",), {}),
     "add": ((), {}),
     "concat": ((), {}),
     "max_pool": (("kernel_size", "stride"), {"padding": 0}),
@@ -46,6 +47,7 @@ class Node:
     `settings` are completed with their defaults. Sizes are an int, or a list of two for height and width.
     `select` lists one source channel for each of its outputs, -1 for a channel of zeros.
     `avg_pool` counts padded zeros as values, as PyTorch does by default.
+    `dropout` sets values to zero in training, each with this probability, and divides the others by the rest of it.
     """
 
     name: str
@@ -148,6 +150,8 @@ def _infer_shapes(nodes: Sequence[Node], input_shape: Shape) -> dict[str, Shape]
     if unused:
         raise ValueError(f"node {unused[0]!r}: no later node reads it; only the last node may end the graph")
     last = nodes[-1].name
+    if nodes[-1].op == "dropout":
+        raise ValueError(f"node {last!r}: the last node gives the logits, so it cannot be dropout; leave it out")
     if len(shapes[last]) != 1:
         raise ValueError(f"node {last!r}: the last node must give a vector of logits, not shape {shapes[last]}")
     return shapes
@@ -169,6 +173,8 @@ def _check_settings(node: Node) -> None:
             fits = isinstance(value, bool)
         elif key in ("eps", "momentum"):
             fits = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        elif key == "probability":
+            fits = isinstance(value, float) and 0 < value < 1
         elif key in ("kernel_size", "stride", "padding"):
             least = 0 if key == "padding" else 1
             sizes = value if isinstance(value, list) and len(value) == 2 else [value]
@@ -267,6 +273,7 @@ _SHAPE_RULES: dict[str, Callable[[Node, list[Shape]], Shape]] = {
     "linear": _linear,
     "batch_norm": _batch_norm,
     "relu": lambda _, inputs: _one(inputs),
+    "dropout": lambda _, inputs: _one(inputs),
     "add": _add,
     "concat": _concat,
     "max_pool": _pool,

@@ -27,7 +27,8 @@ class DenseHead:
 def find_head(architecture: Architecture) -> DenseHead | None:
     """The longest chain linear - ReLU - linear - ... - logits at the end; None where it has no hidden layer.
 
-    Each layer of it has a bias, which is where units that are dropped may leave what they contributed.
+    Each layer of it has a bias, which is where units that are dropped may leave what they contributed. Dropout between
+    two layers ends the chain.
     """
     nodes = {node.name: node for node in architecture.nodes}
     readers = architecture.num_readers()
@@ -50,16 +51,20 @@ def find_head(architecture: Architecture) -> DenseHead | None:
     return DenseHead(tuple(layer.name for layer in layers), tuple(site.name for site in sites), widths)
 
 
-def head_nodes(source: str, widths: Sequence[int]) -> list[Node]:
+def head_nodes(source: str, widths: Sequence[int], *, dropout: float = 0.0) -> list[Node]:
     """The nodes of a head: linear layers `hidden1`, `hidden2`, ... with ReLUs behind them, then `classifier`.
 
     Args:
         source: Name of the node below, a vector.
         widths: Inputs, hidden layers, outputs.
+        dropout: Its probability before each hidden layer; 0: none.
     """
     nodes: list[Node] = []
     *inner, last = pairwise(widths)
     for number, (features, units) in enumerate(inner, start=1):
+        if dropout:
+            nodes.append(Node(f"dropout{number}", "dropout", (source,), {"probability": dropout}))
+            source = f"dropout{number}"
         settings = {"in_features": features, "out_features": units}
         nodes.append(Node(f"hidden{number}", "linear", (source,), settings))
         nodes.append(Node(f"hidden{number}_relu", "relu", (f"hidden{number}",)))

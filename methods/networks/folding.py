@@ -1,4 +1,7 @@
-"""Batch normalisation folded into the layer before it: the same function in evaluation mode with fewer tensors."""
+"""Batch normalisation folded into the layer before it: the same function in evaluation mode with fewer tensors.
+
+Dropout, which is the identity there, goes too.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ from methods.networks.restore import restore
 
 @torch.no_grad()
 def fold_batch_norm(network: Network) -> Network:
-    """A copy in which every batch normalisation that alone reads a convolution or linear layer is folded into it.
+    """A copy without dropout, in which every normalisation that alone reads a convolution or linear layer is folded in.
 
     Computed in float64 and cast back, so that the function in evaluation mode stays the same up to rounding. Weights
     that are zero stay exactly zero. The argument is left alone.
     """
-    architecture = network.architecture
+    architecture = _without_dropout(network.architecture)
     readers = architecture.num_readers()
     layers = {node.name: node for node in architecture.nodes if node.op in ("conv2d", "linear")}
     folded = {
@@ -42,6 +45,19 @@ def fold_batch_norm(network: Network) -> Network:
             state = network.nodes[node.name].state_dict()
             tensors |= {f"nodes.{node.name}.{key}": value.clone() for key, value in state.items()}
     return restore(Architecture(tuple(nodes), architecture.input_shape), tensors, like=network)
+
+
+def _without_dropout(architecture: Architecture) -> Architecture:
+    source: dict[str, str] = {}
+    nodes: list[Node] = []
+    for node in architecture.nodes:
+        inputs = tuple(source[name] for name in node.inputs)
+        if node.op == "dropout":
+            source[node.name] = inputs[0]
+        else:
+            source[node.name] = node.name
+            nodes.append(replace(node, inputs=inputs))
+    return Architecture(tuple(nodes), architecture.input_shape)
 
 
 def _folded(layer: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.networks.architecture import Architecture, Node, Shape
+from methods.networks.dropout import Dropout
 from methods.networks.sites import Keep, Site, keep_by_site, sites_of
 
 __all__ = ["Architecture", "Keep", "Network", "Node", "Rewired", "Select", "Site", "SiteRun", "Step"]
@@ -75,6 +76,7 @@ class Network(nn.Module):
 
     All weights of a new network are zero (scales of batch normalisation one): `methods.networks.build` initialises,
     `load_state_dict` restores. Parameters come in the order of the nodes and are named `nodes.<node>.<tensor>`.
+    Dropout needs a generator to train with: see `methods.networks.dropout`.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -199,6 +201,8 @@ def _make(node: Node, shape: Shape) -> Callable[..., Tensor]:
     if node.op == "batch_norm":
         kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
         return kind(settings["features"], eps=settings["eps"], momentum=settings["momentum"])
+    if node.op == "dropout":
+        return Dropout(settings["probability"])
     if node.op == "select":
         return Select(settings["indices"], num_axes=len(shape))
     if node.op in ("max_pool", "avg_pool"):

@@ -95,7 +95,7 @@ def _range(network: Network, node: Node, inputs: list[Range]) -> Range:
         return low.repeat_interleave(size), high.repeat_interleave(size)
     if node.op == "select":
         return _selected(low, node), _selected(high, node)
-    return low, high  # pooling
+    return low, high  # pooling, and dropout, which is the identity in evaluation mode
 
 
 def _times(weight: Tensor, value: Tensor) -> Tensor:
@@ -156,7 +156,7 @@ def _alive(network: Network, highest: dict[str, Tensor]) -> dict[str, Tensor]:
         elif node.op == "select":
             index = torch.tensor(node.settings["indices"])
             alive[node.inputs[0]][index[here & (index >= 0)]] = True
-        else:  # pooling and sums hand every channel on
+        else:  # pooling, dropout and sums hand every channel on
             for name in node.inputs:
                 alive[name] |= here
     return alive

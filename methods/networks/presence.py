@@ -66,7 +66,7 @@ def _needed(architecture: Architecture, kept: Mapping[str, Tensor], outputs_SK: 
             readers = torch.zeros(source.shape, dtype=torch.int32)
             readers.index_add_(1, index[index >= 0], here[:, index >= 0].int())
             source |= readers > 0
-        else:  # batch_norm, depthwise convolutions, pooling, sums: channel by channel
+        else:  # batch_norm, depthwise convolutions, pooling, dropout, sums: channel by channel
             for name in node.inputs:
                 needed[name] |= here
     return needed

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from methods.contract import Given, Monitor, Outcome, Prerequisite, Task, TaskInfo
+from methods.networks.dropout import switch_off_dropout
 from methods.networks.graph import Network
 from methods.snip.config import SnipConfig
 from methods.snip.sensitivity import connection_sensitivity
@@ -25,7 +26,7 @@ class Snip:
 
     [ours] Only weights are pruned, where the authors' code prunes biases as well. Batch normalisation works in training
     mode while sensitivities are measured; in the authors' code it is the identity then, under which the activations
-    of a residual network grow with its depth. Initial weights are the task's own.
+    of a residual network grow with its depth. Dropout is off then. Initial weights are the task's own.
     """
 
     name = "snip"
@@ -50,5 +51,6 @@ class Snip:
         generator = torch.Generator().manual_seed(task.seed)
         samples = random_samples(task.train, count=self.config.samples, generator=generator)
         scored = copy.deepcopy(network).train()
+        switch_off_dropout(scored)
         sensitivity = connection_sensitivity(scoring_loss(scored, samples, task), prunable_weights(scored))
         return score_masks(sensitivity, pruning_rate=self.config.pruning_rate)

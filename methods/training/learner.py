@@ -8,6 +8,8 @@ from typing import Any, Generic, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from methods.networks.dropout import draw_dropout_from
+
 Optimizer = Literal["sgd", "adam"]
 _AnyNetwork = TypeVar("_AnyNetwork", bound=nn.Module)
 
@@ -21,11 +23,12 @@ class Learner(Generic[_AnyNetwork]):
     `momentum` holds one buffer per entry of `parameters`; changes in place take effect.
 
     Args:
-        network: Trained in place. The weights of an image network are laid out channels-last.
+        network: Trained in place. The weights of an image network are laid out channels-last; dropout draws from the
+            generator of the learner made last.
         momentum: Of SGD; beta1 of Adam (Kingma and Ba, ICLR 2015), whose other constants are the paper's.
         nesterov: Step along the gradient plus the renewed momentum, of SGD.
         weight_decay: Added to the gradients times the weights, in either optimizer.
-        seed: Seeds order and augmentation, together with `first_epoch`, so that the phases of a run differ.
+        seed: Seeds order, augmentation and dropout, together with `first_epoch`, so that the phases of a run differ.
         first_epoch: Epochs of earlier phases of the run.
         keep_gradients: Zero the gradients in place before each step instead of freeing them, for a hook that holds
             views of them.
@@ -52,6 +55,7 @@ class Learner(Generic[_AnyNetwork]):
         self._steps = [torch.zeros((), device=buffer.device) for buffer in self._squares]
         self.generator = torch.Generator(device=self.parameters[0].device)
         self.generator.manual_seed((seed * 1_000_003 + first_epoch) % 2**63)
+        draw_dropout_from(network, self.generator)
         self.epoch = first_epoch
         self.keep_gradients = keep_gradients
         self._momentum_share = momentum

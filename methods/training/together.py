@@ -95,7 +95,8 @@ class _Group(nn.Module, ABC):
 
 
 class _SideBySide(_Group):
-    """Any networks: each reads the batch after the other."""
+    """Any networks: each reads the batch after the other. Dropout of one draws where that of the last has ended, so
+    those that have any see other numbers than alone."""
 
     def __init__(self, networks: Sequence[Network]) -> None:
         super().__init__()

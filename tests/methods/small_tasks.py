@@ -18,7 +18,17 @@ from methods.training.checkpoints import pack, unpack
 def a_task(source: str, network: str, *, seed: int = 0, widths: list[int] | None = None, **fields: Any) -> PreparedTask:
     """A task on a bundled set; `fields` are those of `TaskSpec`."""
     arguments = {} if widths is None else {"widths": widths}
-    spec = TaskSpec(data=DataSpec(source=source), network=NetworkSpec(name=network, arguments=arguments), **fields)
+    return _built(source, NetworkSpec(name=network, arguments=arguments), seed, fields)
+
+
+def a_task_with_dropout(*, seed: int = 0, **fields: Any) -> PreparedTask:
+    """The digits for a narrow InceCNN, which has batch normalisation and dropout; `fields` as in `a_task`."""
+    arguments = {"stem": [4, 6, 8], "branches": [4, 4, 2] * 3}
+    return _built("digits", NetworkSpec(name="incecnn_gradsplitter", arguments=arguments), seed, fields)
+
+
+def _built(source: str, network: NetworkSpec, seed: int, fields: Mapping[str, Any]) -> PreparedTask:
+    spec = TaskSpec(data=DataSpec(source=source), network=network, **fields)
     dataset = load_dataset(spec.data, test_share=spec.test_share)
     return build_task(spec, prepare(spec, dataset), name=source, seed=seed, device="cpu")
 

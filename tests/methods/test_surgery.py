@@ -11,7 +11,9 @@ from torch import Tensor
 from methods.networks.architecture import Architecture, Node
 from methods.networks.build import build_network, initialise
 from methods.networks.catalog import network_names
+from methods.networks.dropout import Dropout, switch_off_dropout
 from methods.networks.graph import Network
+from methods.networks.ties import tied_sites
 from methods.surgery import dead_units, deploy, extract, fold_batch_norm
 from tests.methods.networks.samples import (
     HAND_BUILT,
@@ -154,12 +156,14 @@ def test_depthwise_channels_without_an_input_put_out_their_constants(block: int,
 
 @pytest.mark.parametrize("name", [*CATALOG, *HAND_BUILT])
 def test_extracted_network_equals_the_masked_one_in_training_mode(name: str) -> None:
+    """But for dropout, which draws anew: a cut network has fewer values to draw for."""
     network = sample_network(name).double().train()
+    switch_off_dropout(network)
     keep = random_keep(network, seed=1)
     x = random_inputs(network, seed=0, samples=6, dtype=torch.float64)
     cut = extract(network, keep)
     assert cut.training
-    assert all(module.training for module in cut.modules())
+    assert all(module.training != isinstance(module, Dropout) for module in cut.modules())
     masked = copy.deepcopy(network).run(x, keep=keep).logits
     assert worst(cut(x).detach(), masked.detach()) < 1e-10
 
@@ -270,6 +274,87 @@ def test_select_is_only_put_in_where_layouts_differ() -> None:
     different = same | {"stage1_block2_relu": torch.arange(4) < 3}
     ops = [node.op for node in extract(network, different).architecture.nodes]
     assert 1 <= ops.count("select") <= 2
+
+
+def tied_keep(network: Network, *, seed: int) -> list[Tensor]:
+    """A random keep-set under which tied sites keep the same units, each site at least one."""
+    generator = torch.Generator().manual_seed(seed)
+    keep: dict[int, Tensor] = {}
+    for group in tied_sites(network.architecture):
+        mask = torch.rand(network.sites[group[0]].units, generator=generator) < 0.5
+        mask[0] |= ~mask.any()
+        keep |= dict.fromkeys(group, mask)
+    return [keep[index] for index in range(len(network.sites))]
+
+
+@pytest.mark.parametrize("name", ["tied", "rescnn_cnnsplitter", "rescnn_gradsplitter"])
+def test_networks_are_cut_where_tied_sites_agree(name: str) -> None:
+    network = sample_network(name).double()
+    x = random_inputs(network, seed=0, dtype=torch.float64)
+    units = {site.name: index for index, site in enumerate(network.sites)}
+    for seed in range(4):
+        keep = tied_keep(network, seed=seed)
+        cut = extract(network, keep)
+        with torch.no_grad():
+            assert worst(cut(x), network.run(x, keep=keep).logits) < 1e-12
+        if name == "tied":  # its sums hold constants too: what normalisation makes of zeros
+            continue
+        assert "select" not in [node.op for node in cut.architecture.nodes]
+        for total, early in [(3, 1), (7, 5), (11, 9)]:
+            assert cut.architecture.shapes[f"sum{total}"][0] == keep[units[f"conv{early}_relu"]].sum()
+
+
+@pytest.mark.parametrize("name", ["tied", "rescnn_cnnsplitter", "rescnn_gradsplitter"])
+def test_networks_are_cut_where_tied_sites_disagree(name: str) -> None:
+    network = sample_network(name).double()
+    x = random_inputs(network, seed=0, dtype=torch.float64)
+    (tie, *_) = [group for group in tied_sites(network.architecture) if len(group) > 1]
+    one, other = network.sites[tie[0]], network.sites[tie[1]]
+    units = torch.arange(one.units)
+    for first, second in [(units % 2 == 0, units % 3 == 0), (units < 2, units >= 2), (units >= 2, units < 0)]:
+        keep = {one.name: first, other.name: second}
+        with torch.no_grad():
+            assert worst(extract(network, keep)(x), network.run(x, keep=keep).logits) < 1e-12
+    if name != "tied":
+        cut = extract(network, {one.name: units < 2, other.name: units > 2})
+        assert cut.architecture.shapes["sum3"][0] == one.units - 1, "what either side keeps"
+
+
+def test_branches_of_a_concatenation_are_cut_at_their_offsets() -> None:
+    """Columns of the layers that read it, by hand: those of a branch start behind the full widths of the others."""
+    network = build_network(
+        "incecnn_gradsplitter",
+        input_shape=(3, 8, 8),
+        num_outputs=4,
+        seed=0,
+        arguments={"stem": [4, 4, 4], "branches": [4, 3, 2] * 3},
+    ).eval()
+    keep = {
+        "block1_1x1_relu": torch.tensor([True, False, False, True]),
+        "block1_3x3_relu": torch.tensor([False, True, False]),
+        "block1_5x5_relu": torch.tensor([False, True]),
+        "block3_1x1_relu": torch.tensor([False, True, False, False]),
+        "block3_5x5_relu": torch.tensor([True, False]),
+    }
+    cut = extract(network, keep)
+    for name in ("block2_1x1", "block2_3x3", "block2_5x5"):
+        full = network.nodes[name].get_parameter("weight")
+        assert torch.equal(cut.nodes[name].get_parameter("weight"), full[:, [0, 3, 4 + 1, 4 + 3 + 1]])
+    full = network.nodes["classifier"].get_parameter("weight")
+    assert torch.equal(cut.nodes["classifier"].get_parameter("weight"), full[:, [1, 4, 5, 6, 4 + 3 + 0]])
+    x = random_inputs(network, seed=0)
+    with torch.no_grad():
+        assert worst(cut(x), network.run(x, keep=keep).logits) < 1e-6
+
+
+def test_dropout_stays_in_a_cut_network_and_is_left_out_of_a_deployed_one() -> None:
+    network = sample_network("tied")
+    cut = extract(network, random_keep(network, seed=0))
+    assert sum(isinstance(layer, Dropout) for layer in cut.modules()) == 3
+    for smaller in (fold_batch_norm(network), deploy(network), deploy(cut)):
+        assert not any(isinstance(layer, Dropout) for layer in smaller.modules())
+    norms = [node.name for node in fold_batch_norm(network).architecture.nodes if node.op == "batch_norm"]
+    assert norms == ["n3"], "the one behind a convolution and dropout is folded, the one behind a ReLU is not"
 
 
 def test_cut_network_keeps_flags_modes_and_memory_format() -> None:

@@ -16,7 +16,7 @@ from methods.networks.graph import Network
 from methods.tasks import PreparedTask
 from methods.training.learner import Learner
 from methods.training.loop import default_loss, evaluate, train_epoch
-from tests.methods.small_tasks import a_task, same_weights
+from tests.methods.small_tasks import a_task, a_task_with_dropout, same_weights
 
 WEIGHTS = {"affinity": 1.0, "dispersion": 1.0, "compactness": 0.3}
 NO_WEIGHTS = dict.fromkeys(WEIGHTS, 0.0)
@@ -54,6 +54,16 @@ def test_what_is_recorded_is_the_pooled_output_of_every_site(source: str, reques
         assert found.shape == (12, site.units)
         wanted = activation.mean(dim=(2, 3)) if activation.dim() == 4 else activation
         assert torch.allclose(found, wanted, rtol=0, atol=1e-12)
+
+
+def test_dropout_inside_is_trained_with_the_learner_s_numbers() -> None:
+    task = a_task_with_dropout(epochs=1, fraction=0.2)
+    recording = RecordingNetwork(task.network())
+    loss = modular_loss(task, recording, **NO_WEIGHTS)
+    train_epoch(_learner(recording), task, learning_rate=0.05, loss=loss, reading=recording.logits)
+    plain = task.network()
+    train_epoch(_learner(plain), task, learning_rate=0.05)
+    assert same_weights(recording.network, plain)
 
 
 def test_evaluation_gives_the_logits_alone_as_the_network_has_them(digits: PreparedTask) -> None:

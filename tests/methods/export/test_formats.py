@@ -15,6 +15,7 @@ from methods import artefact
 from methods.contract import Normalization
 from methods.data.normalise import normalise
 from methods.export import FORMATS, Deployed, ExportMismatch, OnnxMissing, format_of, verify
+from methods.export.onnx_model import read_onnx, write_onnx
 from methods.export.verify import random_samples
 from methods.networks.architecture import OPS, Architecture, Node
 from methods.networks.graph import Network
@@ -113,9 +114,17 @@ def test_an_onnx_model_runs_in_a_runtime_that_knows_nothing_of_this_package(name
 
 
 def test_the_samples_hold_every_kind_of_layer() -> None:
-    # Folding leaves normalisation only where it cannot be folded, and cutting adds `select`.
+    # Folding leaves normalisation only where it cannot be folded and no dropout, and cutting adds `select`.
     found = {node.op for name in SAMPLES for node in deployed(name).network.architecture.nodes}
-    assert found == set(OPS)
+    assert found == set(OPS) - {"dropout"}
+
+
+def test_a_network_that_still_has_dropout_becomes_an_onnx_model_that_hands_its_inputs_on() -> None:
+    pytest.importorskip("onnx")
+    network = sample_network("tied")
+    x = random_inputs(network, seed=0)
+    with torch.no_grad():
+        torch.testing.assert_close(read_onnx(write_onnx(network, None))(x), network(x), atol=1e-5, rtol=1e-5)
 
 
 def test_a_channel_of_zeros_stays_so_in_onnx_where_its_source_is_not_finite() -> None:

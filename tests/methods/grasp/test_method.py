@@ -14,7 +14,7 @@ from methods.grasp.gradient_flow import removal_scores
 from methods.grasp.method import Grasp
 from methods.tasks import PreparedTask
 from methods.training.masks import apply_masks, kept_share, prunable_weights
-from tests.methods.small_tasks import a_task, same_weights
+from tests.methods.small_tasks import a_task, a_task_with_dropout, same_weights
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,12 @@ def test_more_gradient_flows_than_with_weights_left_by_chance_or_by_the_opposite
     opposite = _masks(task, pruning_rate=rate, fresh_classifier=False)
     assert _gradient_flow(task, chosen) > 3 * _gradient_flow(task, chance)
     assert _gradient_flow(task, chosen) > 50 * _gradient_flow(task, opposite)
+
+
+def test_scoring_goes_without_dropout() -> None:
+    task = a_task_with_dropout(epochs=1, fraction=0.2)
+    one, same = (Grasp(GraspConfig())._masks(task.network(), task) for _ in range(2))
+    assert all(torch.equal(*pair) for pair in zip(one, same, strict=True))
 
 
 def test_scoring_leaves_network_and_statistics_as_they_were(digits: PreparedTask) -> None:

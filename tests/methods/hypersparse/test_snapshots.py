@@ -5,12 +5,14 @@ import torch
 
 from methods.hypersparse.penalty import magnitude_masks
 from methods.hypersparse.snapshots import Snapshot, pruned, reestimate_batch_norm
+from methods.networks.dropout import Dropout
 from methods.networks.graph import Network
 from methods.training.checkpoints import pack, unpack
 from methods.training.learner import Learner
 from methods.training.loop import evaluate, train_epoch
 from methods.training.masks import prunable_weights
 from tests.methods.hypersparse.digits import DigitsTask
+from tests.methods.small_tasks import a_task_with_dropout
 
 TASK = DigitsTask(epochs=2, num_train=640)
 
@@ -43,6 +45,17 @@ def test_a_network_is_pruned_inside_and_untouched_afterwards(network: Network) -
     assert zeros == sum(int((~mask).sum()) for mask in masks)
     assert not _equal(inside, before)
     assert _equal(_copy(network), before)
+
+
+def test_statistics_are_taken_anew_without_the_dropout_of_training() -> None:
+    task = a_task_with_dropout(epochs=1, fraction=0.2)
+    learner = Learner(task.network(), momentum=0.9, weight_decay=0.0, seed=0)
+    train_epoch(learner, task, learning_rate=0.1)
+    before = learner.generator.get_state()
+    reestimate_batch_norm(learner.network, task, num_batches=2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(learner.generator.get_state(), before), "measuring changes no training"
+    dropouts = [layer for layer in learner.network.modules() if isinstance(layer, Dropout)]
+    assert [layer.training for layer in dropouts] == [True]
 
 
 def test_weights_come_back_when_measuring_fails(network: Network) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 from methods.networks.architecture import Architecture, Node
 from methods.networks.build import build_network, initialise
 from methods.networks.catalog import network_names
+from methods.networks.dropout import switch_off_dropout
 from methods.networks.graph import Network
 
 
@@ -104,7 +105,40 @@ def preactivated() -> Architecture:
     return Architecture(nodes, (1, 8, 8))
 
 
-HAND_BUILT = {"inception": inception, "mobile": mobile, "preactivated": preactivated}
+def dropped(name: str, source: str, *, probability: float = 0.5) -> Node:
+    return Node(name, "dropout", (source,), {"probability": probability})
+
+
+def tied() -> Architecture:
+    """Two sums that tie three sites, through pooling, normalisation, a depthwise convolution and dropout."""
+    nodes = (
+        Node("input", "input"),
+        conv("c1", "input", (2, 6), bias=True),
+        relu("r1", "c1"),
+        Node("shrunk", "max_pool", ("r1",), {"kernel_size": 2, "stride": 2}),
+        conv("c2", "shrunk", (6, 5), bias=True),
+        dropped("inner_dropout", "c2"),
+        norm("n2", "inner_dropout", 5),
+        relu("r2", "n2"),
+        conv("c3", "r2", (5, 6), bias=True),
+        relu("r3", "c3"),
+        norm("n3", "r3", 6),
+        Node("first_sum", "add", ("shrunk", "n3")),
+        conv("c4", "first_sum", (6, 6)),
+        relu("r4", "c4"),
+        conv("depth", "r4", (6, 6), groups=6),
+        dropped("branch_dropout", "depth", probability=0.25),
+        Node("second_sum", "add", ("first_sum", "branch_dropout", "c4")),
+        Node("pool", "global_avg_pool", ("second_sum",)),
+        dropped("head_dropout", "pool"),
+        linear("hidden", "head_dropout", (6, 4)),
+        relu("hidden_relu", "hidden"),
+        linear("out", "hidden_relu", (4, 3)),
+    )
+    return Architecture(nodes, (2, 6, 6))
+
+
+HAND_BUILT = {"inception": inception, "mobile": mobile, "preactivated": preactivated, "tied": tied}
 
 
 def drawn_by_chance(seed: int) -> Architecture:
@@ -182,7 +216,9 @@ def disturbed(network: Network, seed: int) -> Network:
                 tensor.normal_(0.5 if "norm" in name and name.endswith("weight") else 0.0, 0.5, generator=generator)
         for norm in norms:
             norm.momentum = 1.0
-        network.train()(random_inputs(network, seed=seed, samples=16))
+        network.train()
+        switch_off_dropout(network)
+        network(random_inputs(network, seed=seed, samples=16))
         for norm in norms:
             assert norm.running_mean is not None
             assert norm.running_var is not None
@@ -195,10 +231,31 @@ def disturbed(network: Network, seed: int) -> Network:
     return network.train(mode)
 
 
-SMALLEST_SIDES = {"lenet5": 16, "vgg16": 32, "vgg16_512": 32, "vgg19_bn": 16}
+SMALLEST_SIDES = {
+    "lenet5": 16,
+    "vgg16": 32,
+    "vgg16_512": 32,
+    "vgg19_bn": 16,
+    "simcnn_cnnsplitter": 32,
+    "simcnn_gradsplitter": 32,
+    "rescnn_cnnsplitter": 32,
+    "rescnn_gradsplitter": 32,
+    "incecnn_gradsplitter": 8,
+}
 """Of images that a network takes, in pixels; 1 for the others."""
 
-_NARROW = {"lenet5": 0.5, "resnet18": 1 / 16, "vgg16": 1 / 16, "vgg16_512": 1 / 16, "mobilenet": 1 / 8}
+_NARROW = {
+    "lenet5": 0.5,
+    "resnet18": 1 / 16,
+    "vgg16": 1 / 16,
+    "vgg16_512": 1 / 16,
+    "mobilenet": 1 / 8,
+    "simcnn_cnnsplitter": 1 / 16,
+    "simcnn_gradsplitter": 1 / 16,
+    "rescnn_cnnsplitter": 1 / 16,
+    "rescnn_gradsplitter": 1 / 16,
+    "incecnn_gradsplitter": 1 / 16,
+}
 """Widths at which these networks have about as many weights as the others at a quarter."""
 
 

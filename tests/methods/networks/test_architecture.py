@@ -78,6 +78,7 @@ def test_damaged_graph_is_refused_with_the_node(node: str, change: dict[str, Any
         ("c1", {"bias": "yes"}, r"'bias' cannot be 'yes'"),
         ("n1", {"features": 5}, r"'n1' \(batch_norm\): features is 5 but its input has 6 channels"),
         ("hidden", {"in_features": 1}, r"'hidden' \(linear\): in_features is 1 but its input has 135"),
+        ("c1", {"probability": 0.5}, r"'c1' \(conv2d\): setting 'probability' cannot be 0.5"),
         ("shrunk", {"padding": 2}, r"'shrunk' \(max_pool\): padding 2 is more than half the window of 3"),
     ],
 )
@@ -86,6 +87,20 @@ def test_wrong_setting_is_refused_with_the_node(node: str, change: dict[str, Any
     entry(document, node)["settings"].update(change)
     with pytest.raises(ValueError, match=message):
         Architecture.from_json(document)
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0, 0, -0.5, True, "half", float("nan")])
+def test_dropout_of_nothing_or_everything_is_refused(probability: object) -> None:
+    document = HAND_BUILT["tied"]().to_json()
+    entry(document, "head_dropout")["settings"]["probability"] = probability
+    with pytest.raises(ValueError, match=r"'head_dropout' \(dropout\): setting 'probability' cannot be"):
+        Architecture.from_json(document)
+
+
+def test_logits_are_not_dropped() -> None:
+    nodes = (Node("input", "input"), Node("d", "dropout", ("input",), {"probability": 0.5}))
+    with pytest.raises(ValueError, match=r"'d': the last node gives the logits, so it cannot be dropout; leave it out"):
+        Architecture(nodes, (3,))
 
 
 def test_missing_setting_and_wrong_index_are_refused() -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from methods.networks.build import build_network
 from methods.networks.catalog import design_network, network_names
+from methods.networks.dropout import switch_off_dropout
 from methods.networks.graph import Network
 from tests.methods.networks.samples import SMALLEST_SIDES
 
@@ -96,6 +97,38 @@ def test_what_pytorch_initialises_in_the_release_starts_uniform(name: str) -> No
             assert tensor.unique().numel() > 0.9 * tensor.numel() or tensor.numel() > 10_000
 
 
+@pytest.mark.parametrize("name", ["simcnn_cnnsplitter", "simcnn_gradsplitter"])
+def test_simcnn_starts_as_its_authors_draw_it(name: str) -> None:
+    """Convolutions normal, of variance 2 / (9 * outputs), without biases; linear layers as PyTorch has them."""
+    network = build_network(name, input_shape=(3, 32, 32), num_outputs=100, width=0.5, seed=0)
+    for key, module in network.nodes.items():
+        if isinstance(module, nn.Conv2d):
+            std = math.sqrt(2 / (9 * module.out_channels))
+            assert module.weight.std().item() == pytest.approx(std, rel=0.1), key
+            assert module.weight.abs().max() > 2.5 * std, "not uniform"
+            assert module.bias is not None
+            assert not module.bias.any()
+    for layer in linear_layers(network):
+        assert_uniform(layer)
+
+
+@pytest.mark.parametrize("name", ["rescnn_cnnsplitter", "rescnn_gradsplitter", "incecnn_gradsplitter"])
+def test_rescnn_and_incecnn_start_as_pytorch_has_it(name: str) -> None:
+    network = build_network(name, input_shape=(3, 32, 32), num_outputs=100, width=0.5, seed=0)
+    layers = [module for module in network.nodes.values() if isinstance(module, nn.Conv2d | nn.Linear)]
+    assert len(layers) == 13
+    for layer in layers:
+        assert_uniform(layer)
+
+
+def assert_uniform(layer: nn.Conv2d | nn.Linear) -> None:
+    bound = 1 / math.sqrt(layer.weight[0].numel())
+    for tensor in (layer.weight, layer.bias):
+        assert tensor is not None
+        assert 0.8 * bound < tensor.abs().max().item() <= bound
+        assert tensor.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.35 if tensor.dim() == 1 else 0.1)
+
+
 SUMS = {
     ("small_cnn", 1.0, 0): (28.146399495442893, 2096.3477102216475),
     ("mlp", 1.0, 0): (-48.19812827915189, 12747.764636922286),
@@ -154,6 +187,7 @@ def test_networks_take_images_of_any_size(name: str, shape: tuple[int, ...]) -> 
             design_network(name, input_shape=shape, num_outputs=4)
         return
     network = build_network(name, input_shape=shape, num_outputs=4, width=0.125, seed=0)
+    switch_off_dropout(network)
     loss = network(torch.zeros(2, *shape)).square().sum()
     loss.backward()
     assert all(parameter.grad is not None for parameter in network.parameters())

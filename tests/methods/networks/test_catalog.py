@@ -13,6 +13,7 @@ import pytest
 
 from methods.networks.architecture import Architecture
 from methods.networks.catalog import check_input, check_network, design_network, network_names
+from methods.networks.ties import convolution_sites
 
 
 def test_catalog_loads_no_torch() -> None:
@@ -97,6 +98,94 @@ def test_vgg16_reads_every_position_that_its_last_pooling_leaves() -> None:
         assert shapes["flatten"] == (features,)
 
 
+DECOMPOSED = {
+    "simcnn_cnnsplitter": (4224, 15_245_130, 313_725_952),
+    "simcnn_gradsplitter": (4224, 33_646_666, 332_111_872),
+    "rescnn_cnnsplitter": (4288, 16_010_122, 431_166_464),
+    "rescnn_gradsplitter": (4288, 16_018_698, 431_166_464),
+    "incecnn_gradsplitter": (3200, 12_637_898, 1_016_605_312),
+}
+"""Kernels, parameters and multiply-accumulates for ten classes and 32x32 pixels, as the papers have them."""
+
+
+@pytest.mark.parametrize("name", DECOMPOSED)
+def test_networks_of_the_papers_on_decomposition_have_their_published_sizes(name: str) -> None:
+    architecture = design_network(name, input_shape=(3, 32, 32), num_outputs=10)
+    weights, others, _, macs = sizes(architecture)
+    widths = [architecture.shapes[node.name][0] for node in architecture.nodes if node.op == "relu"]
+    kernels = sum(widths[index] for index in convolution_sites(architecture))
+    assert (kernels, weights + others, macs) == DECOMPOSED[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "probability"),
+    [
+        ("simcnn_cnnsplitter", ["flatten", "hidden1_relu"], ["hidden1", "hidden2"], 0.5),
+        ("simcnn_gradsplitter", ["flatten", "hidden1_relu"], ["hidden1", "hidden2"], 0.5),
+        ("rescnn_cnnsplitter", ["flatten"], ["classifier"], 0.4),
+        ("rescnn_gradsplitter", ["flatten"], ["classifier"], 0.5),
+        ("incecnn_gradsplitter", ["pool"], ["classifier"], 0.4),
+    ],
+)
+def test_dropout_stands_where_the_authors_have_it(
+    name: str, before: list[str], after: list[str], probability: float
+) -> None:
+    nodes = design_network(name, input_shape=(3, 32, 32), num_outputs=10).nodes
+    found = [node for node in nodes if node.op == "dropout"]
+    assert [node.inputs for node in found] == [(source,) for source in before]
+    assert [node.settings["probability"] for node in found] == [probability] * len(before)
+    readers = {node.name: node.inputs for node in nodes}
+    assert [readers[name] for name in after] == [(node.name,) for node in found]
+
+
+def test_rescnn_adds_the_pooled_output_of_one_relu_to_that_of_another() -> None:
+    architecture = design_network("rescnn_gradsplitter", input_shape=(3, 32, 32), num_outputs=10)
+    nodes = {node.name: node for node in architecture.nodes}
+    for total, own, pool, early in [(3, 3, 1, 1), (7, 7, 3, 5), (11, 11, 5, 9)]:
+        assert nodes[f"sum{total}"].inputs == (f"conv{own}_relu", f"pool{pool}")
+        assert nodes[f"pool{pool}"].inputs == (f"conv{early}_relu",)
+    assert nodes["conv4"].inputs == ("sum3",), "no ReLU after the sum"
+    assert architecture.shapes["sum11"] == (512, 1, 1)
+
+
+def test_incecnn_joins_three_branches_of_one_source() -> None:
+    architecture = design_network("incecnn_gradsplitter", input_shape=(3, 32, 32), num_outputs=10)
+    nodes = {node.name: node for node in architecture.nodes}
+    assert [architecture.shapes[f"block{block}"] for block in (1, 2, 3)] == [(576, 16, 16), (1088, 8, 8), (1088, 4, 4)]
+    for block in (1, 2, 3):
+        assert nodes[f"block{block}"].inputs == tuple(f"block{block}_{kernel}x{kernel}_relu" for kernel in (1, 3, 5))
+        for kernel in (1, 3, 5):
+            assert nodes[f"block{block}_{kernel}x{kernel}"].inputs == (f"pool{block}",)
+
+
+def test_widths_of_decomposed_networks_can_be_chosen_one_by_one() -> None:
+    chosen = {
+        "simcnn_cnnsplitter": {"stages": [2, 3, 4, 5, 6], "hidden": [7, 8]},
+        "rescnn_gradsplitter": {"stages": [2, 3, 4, 5]},
+        "incecnn_gradsplitter": {"stem": [2, 3, 4], "branches": list(range(1, 10))},
+    }
+    wanted = {
+        "simcnn_cnnsplitter": [2, 2, 3, 3, 4, 4, 4, 5, 5, 5, 6, 6, 6, 7, 8],
+        "rescnn_gradsplitter": [2, 3, 3, 3, 4, 5, 5, 5, 5, 5, 5, 5],
+        "incecnn_gradsplitter": [2, 3, 4, *range(1, 10)],
+    }
+    for name, arguments in chosen.items():
+        architecture = design_network(name, input_shape=(3, 32, 32), num_outputs=10, arguments=arguments)
+        widths = [architecture.shapes[node.name][0] for node in architecture.nodes if node.op == "relu"]
+        assert widths == wanted[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "pool"), [("simcnn_gradsplitter", 5), ("rescnn_cnnsplitter", 5), ("incecnn_gradsplitter", 3)]
+)
+def test_images_that_decomposed_networks_halve_away_are_refused_by_name(name: str, pool: int) -> None:
+    too_small = 2**pool - 1
+    message = rf"'pool{pool}' \(max_pool\): images of height 1 are too small for a window of 2; use larger"
+    with pytest.raises(ValueError, match=message):
+        design_network(name, input_shape=(3, too_small, 64), num_outputs=10)
+    design_network(name, input_shape=(3, too_small + 1, 64), num_outputs=10)
+
+
 DIGESTS = {
     "small_cnn": "2421d9a530280f6c",
     "mlp": "b60bec7bca25e2c0",
@@ -105,6 +194,13 @@ DIGESTS = {
     "resnet56": "ed2b00194a23d138",
     "resnet32_double": "033f8854b721fa8d",
     "vgg19_bn": "be7ee9f8c3437167",
+    "vgg16": "ee6e8d30339d45ed",
+    "vgg16_512": "82e7a9cf6cf23bf4",
+    "simcnn_cnnsplitter": "ee2b0e0ef87efd7b",
+    "simcnn_gradsplitter": "bacb69b074063b74",
+    "rescnn_cnnsplitter": "a82cefd4a544d4df",
+    "rescnn_gradsplitter": "9939897688d97a05",
+    "incecnn_gradsplitter": "1e9645c630f82a06",
 }
 """Of architectures for CIFAR-10 as stored results and artefacts hold them: the name of a node never changes."""
 
@@ -144,6 +240,17 @@ def test_width_scales_every_inner_layer_and_never_to_nothing(name: str) -> None:
         ("mlp", {"widths": []}, "network 'mlp': widths must be a list of whole numbers from 1, not []"),
         ("mlp", {"widths": [8, 0]}, "widths must be a list of whole numbers from 1, not [8, 0]"),
         ("mlp", {"widths": 8}, "widths must be a list of whole numbers from 1, not 8"),
+        (
+            "simcnn_gradsplitter",
+            {"stages": [8, 8, 8]},
+            "network 'simcnn_gradsplitter': stages must be a list of 5 whole numbers from 1, not [8, 8, 8]",
+        ),
+        (
+            "incecnn_gradsplitter",
+            {"branches": [8, 8, 8, 8, 8, 8]},
+            "branches must be a list of 9 whole numbers from 1, not [8, 8, 8, 8, 8, 8]",
+        ),
+        ("rescnn_cnnsplitter", {"hidden": [8]}, "has no argument 'hidden'; it takes: stages."),
         ("small_cnn", {"hidden": True}, "hidden must be a whole number from 1, not True"),
     ],
 )

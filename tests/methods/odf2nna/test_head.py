@@ -24,6 +24,9 @@ def test_heads_of_the_catalog() -> None:
     assert cnn is not None
     assert cnn.widths == (128, 64, 10)
     assert find_head(design_network("resnet20", input_shape=(3, 32, 32), num_outputs=10)) is None
+    behind_dropout = find_head(design_network("simcnn_cnnsplitter", input_shape=(3, 32, 32), num_outputs=10))
+    assert behind_dropout is not None
+    assert behind_dropout.layers == ("hidden2", "classifier"), "dropout between two layers ends the chain"
 
 
 @pytest.mark.parametrize(("source", "network"), [("iris", "mlp"), ("digits", "small_cnn")])

@@ -11,12 +11,18 @@ from methods.snip.config import SnipConfig
 from methods.snip.method import Snip
 from methods.tasks import PreparedTask
 from methods.training.masks import kept_share, prunable_weights
-from tests.methods.small_tasks import Lost, Recorder, a_task, same_weights
+from tests.methods.small_tasks import Lost, Recorder, a_task, a_task_with_dropout, same_weights
 
 
 @pytest.fixture(scope="module")
 def digits() -> PreparedTask:
     return a_task("digits", "small_cnn", epochs=2, fraction=0.3)
+
+
+def test_scoring_goes_without_dropout() -> None:
+    task = a_task_with_dropout(epochs=1, fraction=0.2)
+    one, same = (Snip(SnipConfig())._masks(task.network(), task) for _ in range(2))
+    assert all(torch.equal(*pair) for pair in zip(one, same, strict=True))
 
 
 def test_scoring_leaves_network_and_statistics_as_they_were(digits: PreparedTask) -> None:

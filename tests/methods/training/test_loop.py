@@ -18,11 +18,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from methods.contract import Split, TrainingDiverged
 from methods.data.normalise import normalise
 from methods.measure import quality
+from methods.networks.dropout import Dropout
 from methods.networks.graph import Network
 from methods.tasks import PreparedTask
 from methods.training.batches import train_batches
+from methods.training.checkpoints import pack, unpack
 from methods.training.loop import Learner, default_loss, evaluate, train_epoch
-from tests.methods.small_tasks import a_task
+from tests.methods.small_tasks import a_task, a_task_with_dropout, same_weights
 
 
 def _learner(task: PreparedTask, **fields: Any) -> Learner:
@@ -262,6 +264,37 @@ def test_a_state_goes_on_bit_for_bit_with_momentum_laid_out_like_its_weights(dig
         assert torch.equal(one, other)
     for name, value in straight.network.state_dict().items():
         assert torch.equal(value, resumed.network.state_dict()[name])
+
+
+@pytest.fixture(scope="module")
+def dropping() -> PreparedTask:
+    return a_task_with_dropout(epochs=2, fraction=0.2, augmentation="crop_flip", precision="bfloat16")
+
+
+def test_dropout_follows_from_the_seed_alone(dropping: PreparedTask) -> None:
+    one, same, other, without = (_learner(dropping, seed=seed) for seed in (0, 0, 1, 0))
+    for layer in without.network.modules():
+        if isinstance(layer, Dropout):
+            layer.register_forward_hook(lambda _, inputs, __: inputs[0])  # drawn, but not used
+    for learner in (one, same, other, without):
+        train_epoch(learner, dropping, learning_rate=0.05)
+    weights = [learner.network.nodes["classifier"].get_parameter("weight") for learner in (one, same, other, without)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert not torch.equal(weights[0], weights[3]), "dropout has no effect"
+
+
+def test_dropout_goes_on_bit_for_bit_from_a_state_that_was_stored(dropping: PreparedTask) -> None:
+    straight = _learner(dropping)
+    train_epoch(straight, dropping, learning_rate=0.05)
+    stored = pack(straight.state_dict())
+    train_epoch(straight, dropping, learning_rate=0.05)
+    resumed = _learner(dropping, seed=99)
+    resumed.load_state_dict(unpack(stored))
+    x = _network_input(dropping, dropping.train)[:32]
+    train_epoch(resumed, dropping, learning_rate=0.05)
+    assert same_weights(straight.network, resumed.network)
+    assert torch.equal(straight.network(x), resumed.network(x)), "the next noise is the same, too"
 
 
 def test_a_state_is_a_copy(iris: PreparedTask) -> None:

@@ -13,7 +13,7 @@ from methods.training.config import TrainingConfig
 from methods.training.loop import Phase, evaluate, train
 from methods.training.targets import in_standard_units
 from methods.training.together import perceptron_layers, train_together
-from tests.methods.small_tasks import Lost, Recorder, a_task, same_weights
+from tests.methods.small_tasks import Lost, Recorder, a_task, a_task_with_dropout, same_weights
 
 ADAM = TrainingConfig(optimizer="adam", learning_rate=0.003, milestones=())
 SGD = TrainingConfig(learning_rate=0.05)
@@ -72,6 +72,18 @@ def test_going_on_from_a_checkpoint_equals_never_having_stopped() -> None:
         train_together(first, task, config=ADAM, epochs=4, monitor=lost, phase=Phase())
     resumed = Recorder(stored=lost.stored)
     train_together(second, task, config=ADAM, epochs=4, monitor=resumed, phase=Phase())
+    assert all(same_weights(one, other) for one, other in zip(straight, second, strict=True))
+
+
+def test_networks_with_dropout_train_side_by_side_and_go_on_from_a_checkpoint() -> None:
+    task = a_task_with_dropout(epochs=2, fraction=0.2)
+    straight, first, second = ([task.network(), task.network()] for _ in range(3))
+    train_together(straight, task, config=SGD, epochs=2, monitor=Recorder(), phase=Phase())
+    assert not same_weights(*straight), "each draws its own numbers"
+    lost = Recorder(break_at=1)
+    with pytest.raises(Lost):
+        train_together(first, task, config=SGD, epochs=2, monitor=lost, phase=Phase())
+    train_together(second, task, config=SGD, epochs=2, monitor=Recorder(stored=lost.stored), phase=Phase())
     assert all(same_weights(one, other) for one, other in zip(straight, second, strict=True))
 
 
