@@ -9,6 +9,7 @@ Shapes: C = classes, B = images of a batch, K = kernels of a site.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +40,21 @@ class KernelImportance:
     has a mean of nothing there."""
 
 
+class _Totals:
+    """Sums of feature maps by class, of some nodes of a network, and the images that they are of."""
+
+    def __init__(self, network: Network, nodes: Iterable[str]) -> None:
+        num_classes, shapes = network.architecture.num_outputs, network.architecture.shapes
+        self.images_C = torch.zeros(num_classes, dtype=torch.int64)
+        self.by_node = {name: torch.zeros(num_classes, shapes[name][0], dtype=torch.float64) for name in nodes}
+
+    def add(self, sums: Mapping[str, Tensor], label_B: Tensor, chosen: Tensor) -> None:
+        """Take in what images of a batch, chosen by their indices, add up to."""
+        self.images_C += torch.bincount(label_B[chosen], minlength=len(self.images_C))
+        for name, sum_BK in sums.items():
+            self.by_node[name].index_add_(0, label_B[chosen], sum_BK[chosen])
+
+
 def kernel_importance(
     network: Network,
     split: Split,
@@ -66,37 +82,30 @@ def kernel_importance(
     num_classes = network.architecture.num_outputs
     check_labels(split.targets, num_classes=num_classes)
     labels = split.targets.cpu()
-    counts = torch.bincount(labels, minlength=num_classes)
-    if bool((counts == 0).any()):
-        raise ValueError(f"kernel_importance: class {int(counts.argmin())} has no image; give a split that has some")
+    missing = sorted(set(range(num_classes)) - set(labels.tolist()))
+    if missing:
+        raise ValueError(f"kernel_importance: class {missing[0]} has no image; give a split that has some")
     nodes = map_nodes(network.architecture)
     if not nodes:
         raise ValueError("kernel_importance: the network has no ReLU behind a convolution, so no kernels to rank")
-    totals = {
-        name: torch.zeros(2, num_classes, network.architecture.shapes[name][0], dtype=torch.float64)
-        for name in nodes.values()
-    }
-    num_sure = torch.zeros(num_classes, dtype=torch.int64)
+    everything, sure = _Totals(network, nodes.values()), _Totals(network, nodes.values())
     with exact_evaluation(network, device=device):
         for start in range(0, len(split), batch_size):
             inputs = ready(split.inputs[start : start + batch_size], normalization=normalization, device=device)
             label_B = labels[start : start + batch_size]
-            logits, sums = _run(network, inputs, set(totals))
-            sure_B = logits.float().softmax(dim=1).cpu()[torch.arange(len(label_B)), label_B] >= confidence
-            num_sure += torch.bincount(label_B[sure_B], minlength=num_classes)
-            for name, sum_BK in sums.items():
-                everything_CK, sure_CK = totals[name]
-                everything_CK.index_add_(0, label_B, sum_BK)
-                sure_CK.index_add_(0, label_B[sure_B], sum_BK[sure_B])
-    use_sure_C = num_sure > 0
-    num_images = torch.where(use_sure_C, num_sure, counts)
+            logits, sums = _run(network, inputs, set(nodes.values()))
+            probability_BC = logits.float().softmax(dim=1).cpu()
+            everything.add(sums, label_B, torch.arange(len(label_B)))
+            sure.add(sums, label_B, (probability_BC.gather(1, label_B[:, None])[:, 0] >= confidence).nonzero()[:, 0])
+    use_sure_C = sure.images_C > 0
+    num_images_C = torch.where(use_sure_C, sure.images_C, everything.images_C)
     means = {
-        name: torch.where(use_sure_C[:, None], sure_CK, everything_CK) / num_images[:, None]
-        for name, (everything_CK, sure_CK) in totals.items()
+        name: torch.where(use_sure_C[:, None], sure.by_node[name], total_CK) / num_images_C[:, None]
+        for name, total_CK in everything.by_node.items()
     }
     return KernelImportance(
         by_site={site: means[name] for site, name in nodes.items()},
-        num_images=tuple(num_images.tolist()),
+        num_images=tuple(num_images_C.tolist()),
         unfiltered=tuple((~use_sure_C).nonzero().flatten().tolist()),
     )
 
