@@ -28,6 +28,18 @@ def tied_sites(architecture: Architecture) -> tuple[tuple[int, ...], ...]:
     return tuple(sorted({tuple(sorted(place[name] for name in group)) for group in group_of.values()}))
 
 
+def meeting_sums(architecture: Architecture) -> dict[tuple[int, ...], str]:
+    """For each group of two or more tied sites the last `add` that sums any of them: there all have usually met."""
+    groups = {index: group for group in tied_sites(architecture) for index in group if len(group) > 1}
+    place = {node.name: index for index, node in enumerate(node for node in architecture.nodes if node.op == "relu")}
+    reached = _reached_sites(architecture)
+    sums: dict[tuple[int, ...], str] = {}
+    for node in architecture.nodes:
+        if node.op == "add":
+            sums |= {groups[place[name]]: node.name for name in reached[node.name] if place[name] in groups}
+    return sums
+
+
 def convolution_sites(architecture: Architecture) -> tuple[int, ...]:
     """Indices of the sites whose units are channels with a height and a width, as convolutions put them out.
 

@@ -8,7 +8,7 @@ import pytest
 
 from methods.networks.architecture import Architecture, Node
 from methods.networks.catalog import design_network, network_names
-from methods.networks.ties import convolution_sites, tied_sites
+from methods.networks.ties import convolution_sites, meeting_sums, tied_sites
 from tests.methods.networks.samples import HAND_BUILT, conv, drawn_by_chance, linear, norm, relu
 
 
@@ -126,3 +126,10 @@ def test_a_site_behind_pooling_over_the_whole_image_is_none_of_a_convolution() -
         linear("out", "r1", (2, 2)),
     )
     assert convolution_sites(Architecture(nodes, (1, 4, 4))) == ()
+
+
+def test_tied_sites_meet_in_the_last_sum_of_any_of_them() -> None:
+    assert meeting_sums(of_catalog("rescnn_cnnsplitter")) == {(1, 3): "sum3", (5, 7): "sum7", (9, 11): "sum11"}
+    assert meeting_sums(of_catalog("simcnn_cnnsplitter")) == {}
+    tied = HAND_BUILT["tied"]()
+    assert meeting_sums(tied) == {(0, 2, 3): [node.name for node in tied.nodes if node.op == "add"][-1]}
