@@ -13,6 +13,7 @@ from methods.figures import Line, LineChart
 from methods.measure.subtasks import graded_subsets, mean_by_size
 from methods.modules.grading import LibraryGrades, SubtaskGrades, subtask_accuracies
 from methods.modules.library import ModuleLibrary
+from methods.modules.side_by_side import SideBySide
 from methods.modules.stored import load_library
 from orchestrator.errors import StoreProblem, UnknownRecord
 from orchestrator.module_results import ModuleCard, ModulesResult, SubtaskSize
@@ -142,7 +143,10 @@ def stored_library(store: Store, key: str) -> ModuleLibrary:
     if data is None:
         raise StoreProblem(f"{store}/runs/{key}: modules.safetensors is missing; {mend}")
     try:
-        return load_library(data, load_network(store.read_variant(key, modules.variant).weights).eval())
+        network = load_network(store.read_variant(key, modules.variant).weights).eval()
+        if isinstance(network, SideBySide):
+            raise StoreProblem(f"{store}/runs/{key}: variant '{modules.variant}' has modules itself; {mend}")
+        return load_library(data, network)
     except ValueError as error:
         raise StoreProblem(f"{store}/runs/{key}: its class modules cannot be read ({error}) {mend}") from error
 
@@ -166,6 +170,8 @@ def tested_compositions(store: Store, key: str, split: Split, task: Task) -> dic
     """Accuracy of compositions on the test split by number of classes, keyed as in a study's test sheet."""
     library = stored_library(store, key)
     library.network.to(task.device)
+    if library.heads is not None:
+        library.heads.to(task.device)
     subsets_SK = graded_subsets(len(library.class_names))
     accuracy_S = subtask_accuracies(library, subsets_SK, split, task)
     return {f"{TEST_KEY}{size}": value for size, value in mean_by_size(subsets_SK, accuracy_S).items()}

@@ -13,9 +13,10 @@ from methods.data.dataset import DataError
 from methods.data.load import load_dataset
 from methods.export import Deployed, Format
 from methods.measure import deployed_sizes
+from methods.modules.compacting import deployed_form
 from methods.modules.grading import CompositionQuality, composition_quality
 from methods.modules.library import ModuleLibrary
-from methods.surgery import deploy
+from methods.modules.side_by_side import as_network
 from methods.tasks import build_task, prepare
 from orchestrator.errors import ExportRefused
 from orchestrator.export.description import Subject, normalization_of
@@ -121,8 +122,9 @@ def _write(
     latency: bool,
 ) -> Composition:
     """Compose, measure, write; `names` in the order of the library."""
-    stored = artefact.encode(deploy(library.compose(names)))
-    deployed = Deployed(artefact.decode(stored), stored, normalization_of(result))
+    composed = library.compose(names)
+    stored = artefact.encode(deployed_form(composed))
+    deployed = Deployed(as_network(artefact.decode(stored)), stored, normalization_of(result))
     measured, not_measured = _measured(library, names, deployed, result)
     variant = GradedVariant(
         label=_label(names),
@@ -130,7 +132,7 @@ def _write(
         settings={"classes": list(names), **library.settings},
         validation=dict(measured.values) if measured else {},
         per_class={name: dict(values) for name, values in measured.per_class.items()} if measured else {},
-        sizes=Sizes(**deployed_sizes(deployed.network)),
+        sizes=Sizes(**deployed_sizes(composed)),
         reference_sizes=result.variants[0].reference_sizes,
     )
     subject = Subject(
