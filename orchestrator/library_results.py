@@ -39,16 +39,21 @@ def library_variant(outcome: Outcome) -> str:
     for variant in outcome.variants:
         if variant.network is outcome.library.network:
             return variant.label
-    raise ValueError("the library's network is none of the delivered variants; deliver it as one, e.g. 'whole'")
+    raise ValueError(
+        "the library's network is none of the delivered variants; deliver it as one, e.g. 'whole', or 'source' where "
+        "the method was given it"
+    )
 
 
 def modules_result(library: ModuleLibrary, grades: LibraryGrades, *, variant: str, reference: Sizes) -> ModulesResult:
     """What `outcome.json` says of a library; `reference` are the sizes of the dense network."""
     modularity, subtasks = grades.modularity, grades.subtasks
+    kernels = modularity.conv_kernel_retention
     cards = [
         ModuleCard(
             class_name=name,
             units_kept=float(modularity.kernel_retention[index]),
+            kernels_kept=None if kernels is None else float(kernels[index]),
             sizes=Sizes(**grades.deployed[index]),
             **grades.united.per_class[name],
         )
@@ -60,10 +65,12 @@ def modules_result(library: ModuleLibrary, grades: LibraryGrades, *, variant: st
     return ModulesResult(
         variant=variant,
         settings=dict(library.settings),
+        composition=library.composition,
         cards=tuple(cards),
         module_size=modularity.mean_module_size,
         module_macs=modularity.mean_macs_share,
         units_kept=modularity.mean_kernel_retention,
+        kernels_kept=modularity.mean_conv_kernel_retention,
         overlap=modularity.mean_overlap,
         coupling=modularity.mean_coupling,
         cohesion=grades.cohesion,

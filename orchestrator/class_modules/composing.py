@@ -140,6 +140,7 @@ def _write(
         variant,
         deployed,
         chosen=f"{'the module' if len(names) == 1 else 'composed of the modules'} of {_few(names)}",
+        meaning=_meaning(library, names),
         more={
             "classes": list(names),
             "validation_samples": measured.num_samples if measured else 0,
@@ -177,6 +178,18 @@ def _measured(
         return None, "the samples at hand are not those that the run was made with"
     task = build_task(run.task, data, name=run.task_name, seed=run.seed, device="cpu")
     return composition_quality(deployed.network, library.indices(names), task.validation, task), ""
+
+
+def _meaning(library: ModuleLibrary, names: Sequence[str]) -> str:
+    """Of the outputs of modules with heads; empty for others, whose outputs are plain logits."""
+    if library.heads is None:
+        return ""
+    if len(names) == 1:
+        return (
+            "the score of one class before the sigmoid: above 0 the module finds the class; compare it with those of "
+            "other modules of the same run"
+        )
+    return "scores, one per class, before the sigmoid: the largest is the answer"
 
 
 def _cards(result: RunResult, names: Sequence[str]) -> list[Any]:
