@@ -612,6 +612,7 @@ def test_modular_run_has_its_modules_and_never_too_many_charts(tmp_path: Path) -
     assert len(values) + len(still_to_come) == MAX_METRICS
 
 
+@pytest.mark.service
 @pytest.mark.parametrize("kind", ["whole", "composed"])
 def test_a_model_of_modules_says_how_to_get_the_plain_network(tmp_path: Path, kind: str) -> None:
     from mlflow.artifacts import download_artifacts
