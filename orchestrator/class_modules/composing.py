@@ -19,7 +19,7 @@ from methods.modules.library import ModuleLibrary
 from methods.modules.side_by_side import as_network
 from methods.tasks import build_task, prepare
 from orchestrator.errors import ExportRefused
-from orchestrator.export.description import Subject, normalization_of
+from orchestrator.export.description import LOGITS, Subject, normalization_of
 from orchestrator.export.place import choose_place
 from orchestrator.export.write import Export, require_format, write_network
 from orchestrator.library_results import stored_library
@@ -181,9 +181,9 @@ def _measured(
 
 
 def _meaning(library: ModuleLibrary, names: Sequence[str]) -> str:
-    """Of the outputs of modules with heads; empty for others, whose outputs are plain logits."""
+    """Of the outputs; empty: as of every module."""
     if library.heads is None:
-        return ""
+        return LOGITS if len(names) > 1 else ""
     if len(names) == 1:
         return (
             "the score of one class before the sigmoid: above 0 the module finds the class; compare it with those of "

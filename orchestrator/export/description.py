@@ -20,6 +20,9 @@ from orchestrator.runs import GradedVariant, RunResult
 
 Json = dict[str, Any]
 
+LOGITS = "logits, one per class: the largest is the answer"
+"""What the outputs of a classifier mean."""
+
 
 def normalization_of(result: RunResult) -> Normalization | None:
     """How the run's samples were normalised; None where the version that stored it did not record that.
@@ -101,7 +104,7 @@ def _meaning(variant: GradedVariant) -> str:
         return "the logit of one class: compare it with those of other modules of the same run"
     if variant.kind == "composed":
         return "scores, one per class: the largest is the answer"
-    return "logits, one per class: the largest is the answer" if "accuracy" in variant.validation else "the value"
+    return LOGITS if "accuracy" in variant.validation else "the value"
 
 
 def measure_latency(network: Network) -> Json:
