@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from methods.config import MethodConfig
     from methods.modules.library import ModuleLibrary
+    from methods.modules.side_by_side import Delivered
     from methods.networks.architecture import Architecture
     from methods.networks.graph import Network
 
@@ -193,7 +194,8 @@ class Variant:
     label: str
     """Unique within the run, letters, digits, `_`, `-` and `.`."""
     kind: Literal["whole", "module", "composed"]
-    network: Network
+    network: Delivered
+    """A plain network, or class modules over one that run side by side."""
     settings: Mapping[str, Json] = field(default_factory=dict)
     """What sets this variant apart, e.g. `{"width": 0.5}`."""
 

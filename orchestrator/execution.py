@@ -27,6 +27,7 @@ from methods.measure import (
     sparse_latency_ms,
 )
 from methods.modules.grading import grade_library
+from methods.modules.side_by_side import as_network
 from methods.modules.stored import save_library
 from methods.registry import config_class, method_class
 from methods.tasks import build_task, open_test, task_info
@@ -228,7 +229,9 @@ def _given(run: Run, store: Store, device: str) -> Given:
             raise RuntimeError(f"prerequisite '{name}' (run {needed.key}) is not in the store")
         best = max(variant.score for variant in result.variants)
         chosen = headline(result.variants, dense_score=best, tolerance=0.0, measure="parameters")
-        given[name] = artefact.load_network(store.read_variant(needed.key, chosen.label).weights).to(device)
+        weights = store.read_variant(needed.key, chosen.label).weights
+        # A method goes on from a plain network, also where class modules side by side were delivered.
+        given[name] = as_network(artefact.load_network(weights)).to(device)
     return given
 
 
@@ -258,7 +261,7 @@ def _measure(work: Work, data: TaskData, store: Store, settings: WorkerSettings)
 
 
 def deployed_network(store: Store, key: str, label: str) -> Network:
-    """A stored network as it is deployed: of its artefact, on the CPU, in evaluation mode.
+    """A stored network as it is deployed and run: of its artefact, on the CPU, in evaluation mode.
 
     Raises:
         UnknownRecord: The run has no such variant.
@@ -266,7 +269,7 @@ def deployed_network(store: Store, key: str, label: str) -> Network:
     """
     stored = store.read_variant(key, label).artefact
     try:
-        return artefact.decode(stored)
+        return as_network(artefact.decode(stored))
     except artefact.ArtefactError as error:
         raise StoreProblem(
             f"{store}/runs/{key}: variant '{label}' cannot be read: {error}; delete that folder, and "

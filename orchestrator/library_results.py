@@ -13,6 +13,7 @@ from methods.figures import Line, LineChart
 from methods.measure.subtasks import graded_subsets, mean_by_size
 from methods.modules.grading import LibraryGrades, SubtaskGrades, subtask_accuracies
 from methods.modules.library import ModuleLibrary
+from methods.modules.side_by_side import SideBySide
 from methods.modules.stored import load_library
 from orchestrator.errors import StoreProblem, UnknownRecord
 from orchestrator.module_results import ModuleCard, ModulesResult, SubtaskSize
@@ -38,16 +39,21 @@ def library_variant(outcome: Outcome) -> str:
     for variant in outcome.variants:
         if variant.network is outcome.library.network:
             return variant.label
-    raise ValueError("the library's network is none of the delivered variants; deliver it as one, e.g. 'whole'")
+    raise ValueError(
+        "the library's network is none of the delivered variants; deliver it as one, e.g. 'whole', or 'source' where "
+        "the method was given it"
+    )
 
 
 def modules_result(library: ModuleLibrary, grades: LibraryGrades, *, variant: str, reference: Sizes) -> ModulesResult:
     """What `outcome.json` says of a library; `reference` are the sizes of the dense network."""
     modularity, subtasks = grades.modularity, grades.subtasks
+    kernels = modularity.conv_kernel_retention
     cards = [
         ModuleCard(
             class_name=name,
             units_kept=float(modularity.kernel_retention[index]),
+            kernels_kept=None if kernels is None else float(kernels[index]),
             sizes=Sizes(**grades.deployed[index]),
             **grades.united.per_class[name],
         )
@@ -59,10 +65,12 @@ def modules_result(library: ModuleLibrary, grades: LibraryGrades, *, variant: st
     return ModulesResult(
         variant=variant,
         settings=dict(library.settings),
+        composition=library.composition,
         cards=tuple(cards),
         module_size=modularity.mean_module_size,
         module_macs=modularity.mean_macs_share,
         units_kept=modularity.mean_kernel_retention,
+        kernels_kept=modularity.mean_conv_kernel_retention,
         overlap=modularity.mean_overlap,
         coupling=modularity.mean_coupling,
         cohesion=grades.cohesion,
@@ -142,7 +150,10 @@ def stored_library(store: Store, key: str) -> ModuleLibrary:
     if data is None:
         raise StoreProblem(f"{store}/runs/{key}: modules.safetensors is missing; {mend}")
     try:
-        return load_library(data, load_network(store.read_variant(key, modules.variant).weights).eval())
+        network = load_network(store.read_variant(key, modules.variant).weights).eval()
+        if isinstance(network, SideBySide):
+            raise StoreProblem(f"{store}/runs/{key}: variant '{modules.variant}' has modules itself; {mend}")
+        return load_library(data, network)
     except ValueError as error:
         raise StoreProblem(f"{store}/runs/{key}: its class modules cannot be read ({error}) {mend}") from error
 
@@ -166,6 +177,8 @@ def tested_compositions(store: Store, key: str, split: Split, task: Task) -> dic
     """Accuracy of compositions on the test split by number of classes, keyed as in a study's test sheet."""
     library = stored_library(store, key)
     library.network.to(task.device)
+    if library.heads is not None:
+        library.heads.to(task.device)
     subsets_SK = graded_subsets(len(library.class_names))
     accuracy_S = subtask_accuracies(library, subsets_SK, split, task)
     return {f"{TEST_KEY}{size}": value for size, value in mean_by_size(subsets_SK, accuracy_S).items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,12 +20,15 @@ class ModuleCard(BaseModel):
 
     class_name: str
     units_kept: float
-    """Share of all units over all sites, in [0, 1]: the kernel retention rate."""
+    """Share of all units over all sites, in [0, 1]."""
     sizes: Sizes
     """Of the one-class network as deployed."""
     precision: float
     recall: float
     f1: float
+    kernels_kept: float | None = None
+    """Share of the convolution kernels, each layer counted by itself: the kernel retention rate of papers. None where
+    there are none, and in results of earlier versions."""
 
 
 class SubtaskSize(BaseModel):
@@ -39,9 +42,10 @@ class SubtaskSize(BaseModel):
     accuracy: float
     """On validation samples of the subset's classes, 200 of each at the most, mean over subsets."""
     parameters_ratio: float
-    """Parameters as deployed, as a share of the dense network's, mean over subsets."""
+    """Parameters as deployed, as a share of the dense network's, mean over subsets; what modules side by side share
+    counts once."""
     macs_ratio: float
-    """Multiply-accumulates likewise."""
+    """Multiply-accumulates likewise; of modules side by side those of all together."""
 
 
 class ModulesResult(BaseModel):
@@ -53,6 +57,8 @@ class ModulesResult(BaseModel):
     """Label of the run's variant that the modules share their weights with."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """How units were chosen, e.g. `{"threshold": 0.9}`."""
+    composition: Literal["union", "side_by_side"] = "union"
+    """How modules are composed, see `methods.modules.library.Composition`."""
     cards: tuple[ModuleCard, ...]
     """In the order of the classes."""
     module_size: float
@@ -61,6 +67,8 @@ class ModulesResult(BaseModel):
     """Multiply-accumulates likewise."""
     units_kept: float
     """Mean over classes."""
+    kernels_kept: float | None = None
+    """Mean over classes of `ModuleCard.kernels_kept`."""
     overlap: float
     """Trainable parameters that two modules share, as a share of the whole network's, mean over pairs of classes."""
     coupling: float

@@ -46,6 +46,7 @@ COLUMNS = (
     Column("headline", pa.bool_(), "Whether this is the network a user would deploy from the run."),
     Column("module_size", pa.float64(), "Of a modular run: parameters of a class module as a share of the whole."),
     Column("module_overlap", pa.float64(), "Of a modular run: parameters that two class modules share, likewise."),
+    Column("kernels_kept", pa.float64(), "Of a modular run: convolution kernels that a class module keeps, 0 to 1."),
     Column("config", pa.string(), "JSON of the method's fields that differ from their defaults."),
     Column("settings", pa.string(), "JSON of what sets this network apart within its run, e.g. its width."),
     Column("metric", pa.string(), "What the scores are: `accuracy` (classification) or `r2` (regression)."),
@@ -223,6 +224,7 @@ def _result_values(result: RunResult) -> dict[str, Any]:
         "finished_at": result.finished_at,
         "module_size": result.modules.module_size if result.modules else None,
         "module_overlap": result.modules.overlap if result.modules else None,
+        "kernels_kept": result.modules.kernels_kept if result.modules else None,
     }
 
 

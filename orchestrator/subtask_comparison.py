@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from orchestrator.comparison import Configuration, Row, Split, TaskComparison, Terms
 from orchestrator.deployment import deployed
@@ -20,8 +20,8 @@ from orchestrator.fronts import pareto_front
 from orchestrator.statistics import Estimate, estimate
 from orchestrator.subtask_table import COMPOSED, WHOLE
 
-UNION = "union"
-"""The label under which a modular method delivers the modules of all classes in one network."""
+_ALL_COMPOSED = ("union", "composed")
+"""The labels under which modular methods deliver the modules of all classes: as one network, or side by side."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,9 @@ class ModularConfiguration:
     """Parameters of a class module as a share of the whole network's, mean over classes."""
     module_overlap: Estimate
     """Parameters that two class modules share, likewise, mean over pairs."""
+    kernels_kept: Estimate | None
+    """Share of the convolution kernels that a class module keeps, mean over classes; None where there are none, or for
+    runs graded before it was counted."""
     composed: SubtaskCurve
     whole: SubtaskCurve
     """Of the network that the modules were cut from."""
@@ -146,7 +149,7 @@ class _Tables:
         for row in rows:
             place = row["run_key"], row["network"], row["variant"]
             self._rows.setdefault(place, {})[row["num_classes"]] = row
-        self._modules = {row["run_key"]: (row["module_size"], row["module_overlap"]) for row in results}
+        self._modules = {row["run_key"]: row for row in results}
 
     def by_seed(self, configuration: Configuration, network: str) -> list[dict[int, Row]] | None:
         """Of each seed's run the rows by k; None where a seed has none."""
@@ -154,10 +157,10 @@ class _Tables:
         known = [one for one in found if one]
         return known if len(known) == len(found) else None
 
-    def modules(self, configuration: Configuration) -> tuple[Estimate, Estimate]:
-        """Size and overlap."""
-        sizes, overlaps = zip(*(self._modules[key] for key in configuration.run_keys), strict=True)
-        return estimate(sizes), estimate(overlaps)
+    def of_modules(self, configuration: Configuration, column: str) -> Estimate | None:
+        """A figure of the results table on class modules; None where a seed has none."""
+        values = [value for key in configuration.run_keys if _is_known(value := self._modules[key].get(column))]
+        return estimate(values) if len(values) == len(configuration.run_keys) else None
 
 
 def _modular(found: Configuration, task: TaskComparison, tables: _Tables) -> ModularConfiguration | None:
@@ -165,16 +168,20 @@ def _modular(found: Configuration, task: TaskComparison, tables: _Tables) -> Mod
     curve = _curve(composed) if composed else None
     if composed is None or curve is None or whole is None:
         return None
-    size, overlap = tables.modules(found)
+    size, overlap = (tables.of_modules(found, name) for name in ("module_size", "module_overlap"))
+    if size is None or overlap is None:
+        return None
     return ModularConfiguration(
         configuration=found,
         settings=json.loads(next(iter(composed[0].values()))["settings"] or "{}"),
         module_size=size,
         module_overlap=overlap,
+        kernels_kept=tables.of_modules(found, "kernels_kept"),
         composed=curve,
         whole=whole.curve,
         union=next(
-            (one for one in task.configurations if one.run_keys == found.run_keys and one.variant == UNION), None
+            (one for one in task.configurations if one.run_keys == found.run_keys and one.variant in _ALL_COMPOSED),
+            None,
         ),
         against_dense=None,
     )
@@ -201,7 +208,7 @@ def _curve(by_seed: Sequence[Mapping[int, Row]]) -> SubtaskCurve | None:
     return SubtaskCurve(validation, test if list(test) == list(validation) else None, *sizes)
 
 
-def _is_known(value: float | None) -> bool:
+def _is_known(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 

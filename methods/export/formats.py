@@ -22,7 +22,8 @@ class Deployed:
     """What there is to export."""
 
     network: Network
-    """Read back from `artefact`: on the CPU, float32, evaluation mode."""
+    """Read back from `artefact`: on the CPU, float32, evaluation mode; of modules side by side the plain network that
+    runs, which all other formats hold."""
     artefact: bytes
     normalization: Normalization | None
     """None: not known. Then no format can include it."""

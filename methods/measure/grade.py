@@ -12,8 +12,9 @@ from methods.measure.latency import latency_ms
 from methods.measure.quality import quality
 from methods.measure.sizes import count_nonzeros, count_parameters
 from methods.measure.subtasks import SUBTASK_SAMPLES
+from methods.modules.compacting import deployed_form
+from methods.modules.side_by_side import Delivered, as_network
 from methods.networks.graph import Network
-from methods.surgery import deploy
 
 LATENCY_BATCH_SIZES = (1, 256)
 
@@ -38,20 +39,24 @@ class Grades:
     """Batch size -> median milliseconds of a forward pass on the task's device; empty when not measured."""
     artefact: bytes
     deployed: Network
-    """The network read back from `artefact`, on the task's device."""
+    """The network read back from `artefact`, on the task's device; of modules side by side the plain one that runs."""
 
 
-def grade(network: Network, task: Task, *, latency: bool = True) -> Grades:
+def grade(delivered: Delivered, task: Task, *, latency: bool = True) -> Grades:
     """Deploy a network, store it, read it back, and measure what came back on the task's validation split.
+
+    Of modules side by side, parameters, non-zeros and bytes are those of what they share, counted once, and of their
+    heads; MACs, latency and quality are those of the plain network that runs, a branch for each module.
 
     The given network is not changed. Blocks for the evaluation and, with `latency`, for about 0.3 s per batch size.
 
     Raises:
         TrainingDiverged: Some outputs are not finite.
     """
-    artefact = encode(deploy(network))
-    deployed = decode(artefact)
-    sizes = _sizes(deployed, artefact)
+    artefact = encode(deployed_form(delivered))
+    stored = decode(artefact)
+    deployed = as_network(stored)
+    sizes = _sizes(stored, deployed, artefact)
     deployed = deployed.to(task.device)
     measured = quality(deployed, task.validation, task, subtask_samples=SUBTASK_SAMPLES)
     milliseconds = {
@@ -69,16 +74,17 @@ def grade(network: Network, task: Task, *, latency: bool = True) -> Grades:
     )
 
 
-def deployed_sizes(network: Network) -> dict[str, int]:
+def deployed_sizes(delivered: Delivered) -> dict[str, int]:
     """The four sizes of a network as `grade` counts them, without measuring its quality."""
-    artefact = encode(deploy(network))
-    return _sizes(decode(artefact), artefact)
+    artefact = encode(deployed_form(delivered))
+    stored = decode(artefact)
+    return _sizes(stored, as_network(stored), artefact)
 
 
-def _sizes(deployed: Network, artefact: bytes) -> dict[str, int]:
+def _sizes(stored: Delivered, deployed: Network, artefact: bytes) -> dict[str, int]:
     return {
-        "parameters": count_parameters(deployed),
-        "nonzeros": count_nonzeros(deployed),
+        "parameters": count_parameters(stored),
+        "nonzeros": count_nonzeros(stored),
         "stored_bytes": len(artefact),
         "macs": count_macs(deployed, deployed.architecture.input_shape),
     }

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from methods.artefact import encode
-from methods.networks.graph import Network
-from methods.surgery import deploy
+from methods.modules.compacting import deployed_form
+from methods.modules.side_by_side import Delivered
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -20,6 +20,6 @@ def count_nonzeros(network: nn.Module) -> int:
     return sum(int(torch.count_nonzero(parameter)) for parameter in network.parameters())
 
 
-def stored_bytes(network: Network) -> int:
+def stored_bytes(network: Delivered) -> int:
     """Bytes of the artefact that would be shipped for this network: deployed, then really encoded."""
-    return len(encode(deploy(network)))
+    return len(encode(deployed_form(network)))

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from methods.modules.heads import HIDDEN, ModuleHeads
 from methods.modules.library import ModuleLibrary
 from methods.networks.architecture import Architecture, Node
-from methods.networks.liveness import kind_of_groups
+from methods.networks.liveness import sums_inputs
 from methods.networks.presence import present_channels
 from methods.networks.sites import sites_of
 
@@ -55,7 +56,10 @@ def cut_sizes(architecture: Architecture, masks: Sequence[Tensor], outputs_SK: T
 
 
 def composition_sizes(library: ModuleLibrary, subsets_SK: Tensor) -> CutSizes:
-    """Sizes of the networks that `library.compose` makes for each of many sets of classes.
+    """Sizes of what `library.compose` makes for each of many sets of classes.
+
+    Of modules side by side, parameters are those of the network that they share, cut to what any of them uses, and of
+    their heads; MACs are those of all modules together.
 
     Args:
         subsets_SK: Row s marks the classes of composition s, bool, at least one in each row.
@@ -70,10 +74,10 @@ def composition_sizes(library: ModuleLibrary, subsets_SK: Tensor) -> CutSizes:
             f"subsets: {subsets_SK.dtype} {tuple(subsets_SK.shape)}, not bool (S, {num_classes}); "
             "give one row for each composition, with a mark for each class of the library"
         )
-    # The number of chosen classes that keep a unit; exact in float32, which multiplies faster than integers do.
-    chosen_SK = subsets_SK.float()
-    masks = [chosen_SK @ mask_KU.cpu().float() > 0 for mask_KU in library.masks]
-    return cut_sizes(library.network.architecture, masks, subsets_SK)
+    masks = [mask_KU.cpu() for mask_KU in library.masks]
+    if library.composition == "side_by_side":
+        return _side_by_side_sizes(library, masks, subsets_SK)
+    return cut_sizes(library.network.architecture, _united(masks, subsets_SK), subsets_SK)
 
 
 def shared_parameters(architecture: Architecture, masks: Sequence[Tensor], outputs_SK: Tensor) -> Tensor:
@@ -95,6 +99,36 @@ def shared_parameters(architecture: Architecture, masks: Sequence[Tensor], outpu
     for node in architecture.nodes[1:]:
         shared_SS += _learned(node, both[node.name], both[node.inputs[0]])
     return shared_SS
+
+
+def _united(masks: Sequence[Tensor], subsets_SK: Tensor) -> list[Tensor]:
+    """The units that any chosen class keeps, bool (S, U) per site."""
+    # The number of such classes; exact in float32, which multiplies faster than integers do.
+    chosen_SK = subsets_SK.float()
+    return [chosen_SK @ mask_KU.float() > 0 for mask_KU in masks]
+
+
+def _side_by_side_sizes(library: ModuleLibrary, masks: Sequence[Tensor], subsets_SK: Tensor) -> CutSizes:
+    architecture = library.network.architecture
+    kept = _checked(architecture, masks, library.computed)
+    # A unit that its own module does not use, as nothing reads it there, is not put in for the sake of another.
+    present = present_channels(architecture, kept, library.computed)
+    used = [present[name] for name in kept]
+    outputs_SK = subsets_SK if library.heads is None else torch.ones_like(subsets_SK)
+    shared = cut_sizes(architecture, _united(used, subsets_SK), outputs_SK)
+    alone = cut_sizes(architecture, used, library.computed)
+    parameters, macs = _head_sizes(library.heads)
+    return CutSizes(
+        parameters=shared.parameters + subsets_SK.sum(dim=1) * parameters,
+        macs=(subsets_SK.long() * (alone.macs + macs)).sum(dim=1),
+    )
+
+
+def _head_sizes(heads: ModuleHeads | None) -> tuple[int, int]:
+    """Parameters and MACs of one head."""
+    if heads is None:
+        return 0, 0
+    return sum(parameter[0].numel() for parameter in heads.parameters()), HIDDEN * (heads.num_classes + 1)
 
 
 def _checked(architecture: Architecture, masks: Sequence[Tensor], outputs_SK: Tensor) -> dict[str, Tensor]:
@@ -128,7 +162,7 @@ def _sizes(architecture: Architecture, counts: Mapping[str, Tensor]) -> CutSizes
     for node in architecture.nodes[1:]:
         outputs_S, inputs_S = counts[node.name], counts[node.inputs[0]]
         # Where nothing comes into a layer, surgery makes up one weight for each output.
-        made_up_S = outputs_S * (inputs_S == 0) if _sums_inputs(node) else torch.zeros_like(outputs_S)
+        made_up_S = outputs_S * (inputs_S == 0) if sums_inputs(node) else torch.zeros_like(outputs_S)
         parameters += _learned(node, outputs_S, inputs_S) + made_up_S
         macs += _positions(architecture, node) * (_weights(node, outputs_S, inputs_S) + made_up_S)
     return CutSizes(parameters, macs)
@@ -158,7 +192,7 @@ def _readers_of_zeros(architecture: Architecture, counts: Mapping[str, Tensor]) 
     for node in architecture.nodes[1:]:
         if node.op in ("conv2d", "linear", "batch_norm"):
             nothing_comes_S = (counts[node.name] > 0) & (counts[node.inputs[0]] == 0)
-            yield node.name if _sums_inputs(node) else node.inputs[0], nothing_comes_S
+            yield node.name if sums_inputs(node) else node.inputs[0], nothing_comes_S
     last = architecture.nodes[-1].name
     yield last, counts[last] == 0
 
@@ -184,13 +218,8 @@ def _weights(node: Node, outputs: Tensor, inputs: Tensor) -> Tensor:
         return outputs * inputs
     if node.op == "conv2d":
         kernel = math.prod(node.pair("kernel_size"))
-        return kernel * outputs * inputs if _sums_inputs(node) else kernel * outputs
+        return kernel * outputs * inputs if sums_inputs(node) else kernel * outputs
     return torch.zeros_like(outputs)
-
-
-def _sums_inputs(node: Node) -> bool:
-    """Whether each output of a layer reads all inputs."""
-    return node.op == "linear" or (node.op == "conv2d" and kind_of_groups(node) == "dense")
 
 
 def _positions(architecture: Architecture, node: Node) -> int:

@@ -1,7 +1,9 @@
 """How accurate the compositions of a module library are, many at once, without building a network for any of them.
 
-A composition computes what the full network computes when all units outside of its keep-set put out zero, its logits
-restricted to its classes. So two compositions treat a sample alike up to the first site where one of them drops a
+Modules side by side give each class a score that no other module changes, so one pass of all of them will do.
+
+A composition by union computes what the full network computes when all units outside of its keep-set put out zero, its
+logits restricted to its classes. So two of them treat a sample alike up to the first site where one of them drops a
 unit that the other keeps *and that is not zero for this sample*. The walk below computes each such case once: a row of
 a batch is a sample together with all compositions that agree on it so far; at each site rows split as their
 compositions part, and rows of many samples and compositions go on in one batch.
@@ -21,10 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from methods.contract import Normalization, Split
-from methods.measure.predict import exact_evaluation, ready
-from methods.measure.subtasks import beaten_by, check_labels, check_subsets, num_samples
+from methods.measure.predict import exact_evaluation, predict, ready
+from methods.measure.subtasks import beaten_by, check_labels, check_subsets, num_samples, restricted_accuracies
 from methods.modules.bits import Words, grouped, members_of, words_of
 from methods.modules.library import ModuleLibrary
+from methods.modules.side_by_side import as_network
 
 _PAIR_BYTES = 2**28
 """For what is remembered of all pairs of a first batch at a time: 256 MB."""
@@ -43,7 +46,8 @@ def composed_accuracies(
 ) -> Tensor:
     """Accuracy of the composition of each subset on the samples of its classes.
 
-    Equal to `predict` with `library.compose(...)` of each subset, up to the rounding of float32 sums.
+    Equal to `predict` with `library.compose(...)` of each subset, up to the rounding of float32 sums. Scores of modules
+    side by side do not depend on which others are composed, so these are computed once.
 
     Args:
         library: Its network lies on `device` already; the training mode is restored.
@@ -66,6 +70,10 @@ def composed_accuracies(
         raise ValueError("composed_accuracies: the split holds no samples; give at least one")
     if batch_size < 1:
         raise ValueError(f"composed_accuracies: batch_size is {batch_size}; give at least 1")
+    if library.composition == "side_by_side":
+        scores = as_network(library.compose(range(num_classes)))
+        scores_NK = predict(scores, split, normalization=normalization, device=device, batch_size=batch_size)
+        return restricted_accuracies(scores_NK, split.targets, subsets_SK)
     subsets_SK = subsets_SK.cpu()
     walk = _Walk(library, subsets_SK.numpy(), split.targets.cpu().numpy(), batch_size=batch_size)
     with exact_evaluation(library.network, device=device):

@@ -21,6 +21,7 @@ from methods.modules.counting import composition_sizes
 from methods.modules.evaluation import composed_accuracies
 from methods.modules.library import ModuleLibrary
 from methods.modules.metrics import Modularity, cohesion, modularity
+from methods.modules.side_by_side import as_network
 from methods.networks.folding import fold_batch_norm
 from methods.networks.graph import Network
 
@@ -76,7 +77,7 @@ def grade_library(library: ModuleLibrary, task: Task) -> LibraryGrades:
         modularity=modularity(library),
         cohesion=_cohesion(library, task),
         deployed=tuple(deployed_sizes(library.compose([name])) for name in names),
-        united=quality(library.compose(names), task.validation, task),
+        united=quality(as_network(library.compose(names)), task.validation, task),
         subtasks=SubtaskGrades(
             subsets=subsets_SK,
             accuracy=subtask_accuracies(library, subsets_SK, samples, task),

@@ -87,13 +87,13 @@ class ModuleHeads(nn.Module):
 
     def picked(self, modules: list[int]) -> ModuleHeads:
         """The heads of some modules, in this order; weights are copies."""
-        chosen = ModuleHeads(len(modules), self.num_classes)
+        chosen = ModuleHeads(len(modules), self.num_classes).to(self.score_bias)
         chosen.load_state_dict({name: value[modules] for name, value in self.state_dict().items()})
-        return chosen.to(self.score_bias.device)
+        return chosen
 
     def head(self, module: int) -> ModuleHead:
         """One of them by itself; weights are copies."""
-        alone = ModuleHead(self.num_classes)
+        alone = ModuleHead(self.num_classes).to(self.score_bias)
         alone.hidden.load_state_dict({"weight": self.hidden_weight[module], "bias": self.hidden_bias[module]})
         alone.score.load_state_dict({"weight": self.score_weight[module][None], "bias": self.score_bias[module][None]})
-        return alone.to(self.score_bias.device)
+        return alone

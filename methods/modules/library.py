@@ -10,14 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from methods.json_value import Json
+from methods.modules.compacting import compacted
+from methods.modules.heads import ModuleHeads
+from methods.modules.side_by_side import Delivered, SideBySide
 from methods.networks.graph import Network
 from methods.registry import did_you_mean
 from methods.surgery import extract
+
+Composition = Literal["union", "side_by_side"]
+"""How modules make a network for several classes. `union`: one network that keeps the units of all of them, its logits
+cut to their classes. `side_by_side`: each on its own units, the score of each class from its module alone."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,8 @@ class ModuleLibrary:
     """Class modules over one network, in the order of its logits.
 
     Raises:
-        ValueError: The masks fit neither the network's sites nor its classes.
+        ValueError: The masks or heads fit neither the network's sites nor its classes, or heads without
+            `side_by_side`.
     """
 
     network: Network
@@ -35,6 +44,10 @@ class ModuleLibrary:
     """One bool (K, U) per site of the network, in order: row c marks the units of the module of class c."""
     settings: Mapping[str, Json] = field(default_factory=dict)
     """How the units were chosen, e.g. `{"threshold": 0.9}`."""
+    heads: ModuleHeads | None = None
+    """Of modules side by side, one for each class, on the network's device: from all logits of the masked network to
+    the module's score. None: a module's score is the logit of its class."""
+    composition: Composition = "union"
 
     def __post_init__(self) -> None:
         num_classes = len(self.class_names)
@@ -59,6 +72,7 @@ class ModuleLibrary:
                     f"module library: the mask of site '{site.name}' is {mask_KU.dtype} {tuple(mask_KU.shape)}, not "
                     f"bool {(num_classes, site.units)}; give the network that the modules were cut from"
                 )
+        self._check_heads()
 
     def indices(self, classes: Sequence[str | int]) -> tuple[int, ...]:
         """Logit indices of classes given by name or index, ascending: the order of a composition's logits.
@@ -83,15 +97,42 @@ class ModuleLibrary:
         chosen = list(self.indices(classes))
         return [mask_KU[chosen].any(dim=0) for mask_KU in self.masks]
 
-    def compose(self, classes: Sequence[str | int]) -> Network:
-        """The network that tells these classes apart, ready for use; of one class it is that class's module.
+    @property
+    def computed(self) -> Tensor:
+        """The logits that each class's module computes, bool (K, K): with a head all, else its own."""
+        num_classes = len(self.class_names)
+        return torch.eye(num_classes, dtype=torch.bool) | (self.heads is not None)
 
-        Its logit j belongs to the j-th of `indices(classes)`. Weights are copies.
+    def compose(self, classes: Sequence[str | int]) -> Delivered:
+        """What tells these classes apart, ready for use; of one class it is that class's module, a plain network.
+
+        Its output j belongs to the j-th of `indices(classes)`: a logit, or of modules side by side the score, which is
+        that before the sigmoid where there are heads. Weights are copies.
 
         Raises:
             ValueError: As `indices`.
         """
-        return extract(self.network, self.keep(classes), self.indices(classes)).eval()
+        indices = list(self.indices(classes))
+        if self.composition == "union":
+            return extract(self.network, self.keep(classes), indices).eval()
+        masks = [mask_KU[indices] for mask_KU in self.masks]
+        if self.heads is None:
+            modules = SideBySide(self.network, masks, outputs=indices)
+        else:
+            modules = SideBySide(self.network, masks, heads=self.heads.picked(indices))
+        return (modules.module(0) if len(indices) == 1 else compacted(modules)).eval()
+
+    def _check_heads(self) -> None:
+        if self.heads is None:
+            return
+        if self.composition != "side_by_side":
+            raise ValueError('module library: only modules side by side have heads; give composition="side_by_side"')
+        num_classes = len(self.class_names)
+        if (len(self.heads), self.heads.num_classes) != (num_classes, num_classes):
+            raise ValueError(
+                f"module library: {len(self.heads)} heads on {self.heads.num_classes} logits for {num_classes} "
+                "classes; give one for each class, on all logits"
+            )
 
     def _index(self, one: str | int) -> int:
         if isinstance(one, int):

@@ -35,11 +35,14 @@ class Modularity:
     """(K,): multiply-accumulates of the module / of the full network, which module size alone flatters."""
     kernel_retention: Tensor
     """(K,): units kept / all units, over all sites."""
+    conv_kernel_retention: Tensor | None
+    """(K,): the same over the sites with height and width, as papers count convolution kernels: each layer by itself,
+    also where several keep the same units of necessity. None for a network without such sites."""
     overlap: Tensor
     """(K, K): learned values of the full network that two modules have in common / all of them.
 
     On the diagonal it is the module size, but for the few weights that surgery makes up where nothing comes into a
-    layer: these belong to the module and not to the full network.
+    layer, and its head: these belong to the module and not to the full network.
     """
     coupling: Tensor
     """(K, K): Jaccard index of the units that two modules keep, over all sites; 0 where both keep none."""
@@ -55,6 +58,10 @@ class Modularity:
     @property
     def mean_kernel_retention(self) -> float:
         return float(self.kernel_retention.mean())
+
+    @property
+    def mean_conv_kernel_retention(self) -> float | None:
+        return None if self.conv_kernel_retention is None else float(self.conv_kernel_retention.mean())
 
     @property
     def mean_overlap(self) -> float:
@@ -90,13 +97,15 @@ def modularity(library: ModuleLibrary) -> Modularity:
     each_class_KK = torch.eye(len(library.class_names), dtype=torch.bool)
     masks = [mask_KU.cpu() for mask_KU in library.masks]
     sizes = composition_sizes(library, each_class_KK)
-    # Of two classes the modules share no logit, so the last layer drops out of their overlap by itself.
-    shared_KK = shared_parameters(architecture, masks, each_class_KK)
+    # Modules without heads share no logit, so the last layer drops out of their overlap by itself.
+    shared_KK = shared_parameters(architecture, masks, library.computed)
+    spatial = [mask_KU for site, mask_KU in zip(library.network.sites, masks, strict=True) if site.spatial_shape]
     num_parameters = count_parameters(library.network)
     return Modularity(
         module_size=sizes.parameters.double() / num_parameters,
         macs_share=sizes.macs.double() / count_macs(library.network, architecture.input_shape),
         kernel_retention=units_KV.double().mean(dim=1),
+        conv_kernel_retention=_joined(spatial).double().mean(dim=1) if spatial else None,
         overlap=shared_KK.double() / num_parameters,
         coupling=_jaccard(units_KV),
     )

@@ -1,27 +1,28 @@
-"""The stored form of a module library: its keep-sets, and what tells the network they belong to from any other.
+"""The stored form of a module library: its keep-sets and heads, and what tells its network from any other.
 
 The network's weights are not in it: a run stores them anyway, as those of its whole network. One zstd frame around one
 safetensors blob; each unit of each class takes a bit before compression. No pickle is written or read.
-
-Shapes: K = classes, U = units of a site.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from methods.blob import compress, decompress, pack, unpack
-from methods.modules.library import ModuleLibrary
+from methods.modules.heads import ModuleHeads
+from methods.modules.library import Composition, ModuleLibrary
+from methods.modules.packed import packed_masks, unpacked_masks
 from methods.networks.graph import Network
 
 _FORMAT = "paredown-modules-1"
+_SIDE_BY_SIDE_FORMAT = "paredown-modules-2"
+"""Of modules that run side by side, which earlier versions would compose wrongly."""
+_HEADS = "heads."
 _LEVEL = 19
 
 
@@ -30,9 +31,8 @@ class LibraryError(ValueError):
 
 
 def save_library(library: ModuleLibrary) -> bytes:
-    """The keep-sets, class names and settings of a library; equal libraries give equal bytes."""
-    flat = torch.cat([mask_KU.cpu().reshape(-1) for mask_KU in library.masks])
-    head = {
+    """All of a library but its network: keep-sets, heads, names, settings; equal libraries give equal bytes."""
+    head: dict[str, Any] = {
         "format": _FORMAT,
         "classes": list(library.class_names),
         # Equal settings in another order make an equal library.
@@ -40,11 +40,17 @@ def save_library(library: ModuleLibrary) -> bytes:
         "architecture": _architecture_digest(library.network),
         "weights": _weights_digest(library.network),
     }
-    return compress(pack({"keep": torch.from_numpy(np.packbits(flat.numpy()))}, head), level=_LEVEL)
+    tensors = {"keep": packed_masks(library.masks)}
+    if library.composition == "side_by_side":
+        head |= {"format": _SIDE_BY_SIDE_FORMAT, "composition": library.composition}
+    if library.heads is not None:
+        state = library.heads.state_dict()
+        tensors |= {f"{_HEADS}{name}": tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    return compress(pack(tensors, head), level=_LEVEL)
 
 
 def load_library(data: bytes, network: Network) -> ModuleLibrary:
-    """The library stored by `save_library`, its masks on the CPU.
+    """The library stored by `save_library`, its masks and heads on the CPU.
 
     Args:
         data: What `save_library` gave.
@@ -61,9 +67,10 @@ def load_library(data: bytes, network: Network) -> ModuleLibrary:
         raise LibraryError(
             f"no readable module library in these {len(data)} bytes ({error}); store the library again."
         ) from error
-    if head.get("format") != _FORMAT:
+    if head.get("format") not in (_FORMAT, _SIDE_BY_SIDE_FORMAT):
         raise LibraryError(
-            f"module library of format {head.get('format')!r}; this version reads {_FORMAT!r}. Store the library again."
+            f"module library of format {head.get('format')!r}; this version reads {_FORMAT!r} and "
+            f"{_SIDE_BY_SIDE_FORMAT!r}. Store the library again."
         )
     if head.get("architecture") != _architecture_digest(network):
         raise LibraryError(
@@ -75,9 +82,12 @@ def load_library(data: bytes, network: Network) -> ModuleLibrary:
             "module library: its modules were cut from a network of this architecture with other weights; give the "
             "whole network of the same run, as training left it: full precision, not trained further."
         )
-    masks = _masks(tensors, _class_names(head), network)
+    class_names, settings, composition = _class_names(head), _settings(head), _composition(head)
+    heads = _heads(tensors, class_names, network)
+    units = [site.units for site in network.sites]
     try:
-        return ModuleLibrary(network, _class_names(head), masks, _settings(head))
+        masks = unpacked_masks(tensors.get("keep"), num_modules=len(class_names), units=units)
+        return ModuleLibrary(network, class_names, masks, settings, heads=heads, composition=composition)
     except ValueError as error:
         raise LibraryError(f"the stored library contradicts itself: {error}") from error
 
@@ -96,19 +106,24 @@ def _settings(head: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _masks(tensors: dict[str, Tensor], class_names: tuple[str, ...], network: Network) -> tuple[Tensor, ...]:
-    """One bool (K, U) per site from the packed bits of all of them."""
-    packed = tensors.get("keep")
-    sizes = [len(class_names) * site.units for site in network.sites]
-    if packed is None or packed.dtype != torch.uint8 or packed.shape != (-(-sum(sizes) // 8),):
-        held = "none" if packed is None else f"{packed.dtype} {tuple(packed.shape)}"
-        raise LibraryError(
-            f"module library: its keep-sets ({held}) do not fit {len(class_names)} classes and the "
-            f"{sum(site.units for site in network.sites)} units of the network; store the library again."
-        )
-    flat = torch.from_numpy(np.unpackbits(packed.numpy(), count=sum(sizes))).bool()
-    ends = np.cumsum([0, *sizes]).tolist()
-    return tuple(flat[start:stop].reshape(len(class_names), -1).clone() for start, stop in pairwise(ends))
+def _composition(head: dict[str, Any]) -> Composition:
+    if head["format"] == _FORMAT:
+        return "union"
+    if head.get("composition") != "side_by_side":
+        raise LibraryError(f"module library: its composition is {head.get('composition')!r}; store the library again.")
+    return "side_by_side"
+
+
+def _heads(tensors: dict[str, Tensor], class_names: tuple[str, ...], network: Network) -> ModuleHeads | None:
+    stored = {name.removeprefix(_HEADS): tensor for name, tensor in tensors.items() if name.startswith(_HEADS)}
+    if not stored:
+        return None
+    heads = ModuleHeads(len(class_names), network.architecture.num_outputs)
+    try:
+        heads.load_state_dict(stored)
+    except RuntimeError as error:
+        raise LibraryError(f"module library: its heads do not fit: {error}; store the library again.") from error
+    return heads
 
 
 def _architecture_digest(network: Network) -> str:

@@ -55,6 +55,15 @@ def kind_of_groups(node: Node) -> str:
     )
 
 
+def sums_inputs(node: Node) -> bool:
+    """Whether each output of a layer with weights reads all its inputs.
+
+    Raises:
+        ValueError: As `kind_of_groups`.
+    """
+    return node.op == "linear" or (node.op == "conv2d" and kind_of_groups(node) == "dense")
+
+
 def _ranges(network: Network) -> dict[str, Range]:
     architecture = network.architecture
     ranges: dict[str, Range] = {}

@@ -13,12 +13,13 @@ from methods.data.dataset import DataError
 from methods.data.load import load_dataset
 from methods.export import Deployed, Format
 from methods.measure import deployed_sizes
+from methods.modules.compacting import deployed_form
 from methods.modules.grading import CompositionQuality, composition_quality
 from methods.modules.library import ModuleLibrary
-from methods.surgery import deploy
+from methods.modules.side_by_side import as_network
 from methods.tasks import build_task, prepare
 from orchestrator.errors import ExportRefused
-from orchestrator.export.description import Subject, normalization_of
+from orchestrator.export.description import LOGITS, Subject, normalization_of
 from orchestrator.export.place import choose_place
 from orchestrator.export.write import Export, require_format, write_network
 from orchestrator.library_results import stored_library
@@ -121,8 +122,9 @@ def _write(
     latency: bool,
 ) -> Composition:
     """Compose, measure, write; `names` in the order of the library."""
-    stored = artefact.encode(deploy(library.compose(names)))
-    deployed = Deployed(artefact.decode(stored), stored, normalization_of(result))
+    composed = library.compose(names)
+    stored = artefact.encode(deployed_form(composed))
+    deployed = Deployed(as_network(artefact.decode(stored)), stored, normalization_of(result))
     measured, not_measured = _measured(library, names, deployed, result)
     variant = GradedVariant(
         label=_label(names),
@@ -130,7 +132,7 @@ def _write(
         settings={"classes": list(names), **library.settings},
         validation=dict(measured.values) if measured else {},
         per_class={name: dict(values) for name, values in measured.per_class.items()} if measured else {},
-        sizes=Sizes(**deployed_sizes(deployed.network)),
+        sizes=Sizes(**deployed_sizes(composed)),
         reference_sizes=result.variants[0].reference_sizes,
     )
     subject = Subject(
@@ -138,6 +140,7 @@ def _write(
         variant,
         deployed,
         chosen=f"{'the module' if len(names) == 1 else 'composed of the modules'} of {_few(names)}",
+        meaning=_meaning(library, names),
         more={
             "classes": list(names),
             "validation_samples": measured.num_samples if measured else 0,
@@ -175,6 +178,18 @@ def _measured(
         return None, "the samples at hand are not those that the run was made with"
     task = build_task(run.task, data, name=run.task_name, seed=run.seed, device="cpu")
     return composition_quality(deployed.network, library.indices(names), task.validation, task), ""
+
+
+def _meaning(library: ModuleLibrary, names: Sequence[str]) -> str:
+    """Of the outputs; empty: as of every module."""
+    if library.heads is None:
+        return LOGITS if len(names) > 1 else ""
+    if len(names) == 1:
+        return (
+            "the score of one class before the sigmoid: above 0 the module finds the class; compare it with those of "
+            "other modules of the same run"
+        )
+    return "scores, one per class, before the sigmoid: the largest is the answer"
 
 
 def _cards(result: RunResult, names: Sequence[str]) -> list[Any]:

@@ -18,7 +18,10 @@ def show_libraries(lines: Sequence[LibraryLine], *, store: str) -> None:
     if not lines:
         console.print(f"no run with class modules in {store}; those of activation_driven have them")
         return
-    headings = ("run", "task", "method", "settings", "seed", "classes", "module size", "overlap", "reuse accuracy")
+    headings = (
+        *("run", "task", "method", "settings", "seed", "classes"),
+        *("module size", "kernels kept", "overlap", "reuse accuracy"),
+    )
     rows = [
         (
             line.run_key,
@@ -28,6 +31,7 @@ def show_libraries(lines: Sequence[LibraryLine], *, store: str) -> None:
             str(line.seed),
             str(line.num_classes),
             f"{line.module_size:.1%}",
+            _share(line.kernels_kept),
             f"{line.overlap:.1%}",
             "-" if line.reuse_accuracy is None else f"{line.reuse_accuracy:.4f}",
         )
@@ -35,8 +39,8 @@ def show_libraries(lines: Sequence[LibraryLine], *, store: str) -> None:
     ]
     console.print(table(headings, rows, num_left=4))
     console.print(
-        "module size and overlap: mean share of the whole network's parameters; reuse accuracy: of compositions on "
-        "validation, mean over numbers of classes"
+        "module size and overlap: mean share of the whole network's parameters; kernels kept: of its convolutions; "
+        "reuse accuracy: of compositions on validation, mean over numbers of classes"
     )
 
 
@@ -44,23 +48,26 @@ def show_library(key: str, modules: ModulesResult) -> None:
     """Print one run's class modules, and what compositions of them are worth."""
     console = terminal()
     settings = ", ".join(f"{name} {value}" for name, value in modules.settings.items())
-    console.print(f"{key}: {len(modules.cards)} class modules of its network '{modules.variant}' ({settings})")
-    headings = ("class", "parameters", "bytes", "MACs", "units kept", "precision", "recall", "F1")
+    kind = "class modules, side by side," if modules.composition == "side_by_side" else "class modules"
+    console.print(f"{key}: {len(modules.cards)} {kind} of its network '{modules.variant}' ({settings})")
+    headings = ("class", "parameters", "bytes", "MACs", "units kept", "kernels kept", "precision", "recall", "F1")
     rows = [
         (
             card.class_name,
             *(f"{size:,}" for size in (card.sizes.parameters, card.sizes.stored_bytes, card.sizes.macs)),
             f"{card.units_kept:.1%}",
+            _share(card.kernels_kept),
             *(f"{value:.4f}" for value in (card.precision, card.recall, card.f1)),
         )
         for card in modules.cards
     ]
     console.print(table(headings, rows, num_left=1))
     console.print("sizes as deployed; precision, recall and F1 of the class in the composition of all, on validation")
+    kernels = "" if modules.kernels_kept is None else f", {modules.kernels_kept:.1%} of the convolution kernels"
     alike = "" if modules.cohesion is None else f", of those that two samples of a class fire {modules.cohesion:.2f}"
     console.print(
-        f"mean module {modules.module_size:.1%} of the parameters and {modules.module_macs:.1%} of the MACs; two share "
-        f"{modules.overlap:.1%}; Jaccard index of their units {modules.coupling:.2f}{alike}"
+        f"mean module {modules.module_size:.1%} of the parameters and {modules.module_macs:.1%} of the MACs{kernels}; "
+        f"two share {modules.overlap:.1%}; Jaccard index of their units {modules.coupling:.2f}{alike}"
     )
     columns = ("classes", "subsets", "accuracy", "parameters", "MACs")
     lines = [
@@ -79,6 +86,14 @@ def show_library(key: str, modules: ModulesResult) -> None:
             "compositions, mean over subsets of so many classes: validation accuracy, and share of the dense "
             "network as deployed"
         )
+        if modules.composition == "side_by_side":
+            console.print(
+                "their parameters are those that the modules share, and heads; their MACs those of all of them"
+            )
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
 
 
 def show_composition(made: Composition) -> None:

@@ -22,6 +22,8 @@ class LibraryLine:
     num_classes: int
     module_size: float
     """Mean share of the whole network's parameters that a module holds."""
+    kernels_kept: float | None
+    """Mean share of the convolution kernels that a module keeps; None where there are none, or not counted then."""
     overlap: float
     reuse_accuracy: float | None
     """Of compositions on validation, mean over the numbers of classes; None where there is nothing to tell apart."""
@@ -47,6 +49,7 @@ def libraries(store: Store) -> list[LibraryLine]:
                 seed=run.seed,
                 num_classes=len(modules.cards),
                 module_size=modules.module_size,
+                kernels_kept=modules.kernels_kept,
                 overlap=modules.overlap,
                 reuse_accuracy=modules.reuse_accuracy,
             )

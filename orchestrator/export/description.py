@@ -20,6 +20,9 @@ from orchestrator.runs import GradedVariant, RunResult
 
 Json = dict[str, Any]
 
+LOGITS = "logits, one per class: the largest is the answer"
+"""What the outputs of a classifier mean."""
+
 
 def normalization_of(result: RunResult) -> Normalization | None:
     """How the run's samples were normalised; None where the version that stored it did not record that.
@@ -50,6 +53,8 @@ class Subject:
     deployed: Deployed
     chosen: str
     """By what it was chosen."""
+    meaning: str = ""
+    """Of the outputs; empty: what those of its kind mean as a rule."""
     test: Mapping[str, float] | None = None
     """Figures of the locked test split; None where it was not opened for this network."""
     more: Json = field(default_factory=dict)
@@ -78,7 +83,7 @@ def describe(subject: Subject, *, kind: Format, num_bytes: int, difference: floa
         "method": {"name": run.method, "version": run.version, "config": run.config, "seed": run.seed},
         "input": _input(kind, deployed, result.preprocessing or {}),
         "output": {
-            "meaning": _meaning(variant),
+            "meaning": subject.meaning or _meaning(variant),
             "num_outputs": num_outputs,
             "class_names": class_names if len(class_names) == num_outputs else [],
         },
@@ -97,7 +102,9 @@ def describe(subject: Subject, *, kind: Format, num_bytes: int, difference: floa
 def _meaning(variant: GradedVariant) -> str:
     if variant.kind == "module":
         return "the logit of one class: compare it with those of other modules of the same run"
-    return "logits, one per class: the largest is the answer" if "accuracy" in variant.validation else "the value"
+    if variant.kind == "composed":
+        return "scores, one per class: the largest is the answer"
+    return LOGITS if "accuracy" in variant.validation else "the value"
 
 
 def measure_latency(network: Network) -> Json:

@@ -101,7 +101,8 @@ def _table(found: SubtaskComparison, marks: Mapping[str, Mark]) -> Markup:
         f"Mean ± standard deviation over n = {n} seed{'s' if n > 1 else ''}, accuracies on {found.split}. Whole: the "
         "network that the modules were cut from, all classes; union: the modules of all classes as one network. Module "
         "size and overlap: parameters of a class module, and parameters that two of them share, as a share of the "
-        "whole network's. Reuse accuracy: mean over all k; below it the difference from dense, paired by seed, with "
+        "whole network's. Kernels kept: share of its convolution kernels that a class module keeps, layer by layer. "
+        "Reuse accuracy: mean over all k; below it the difference from dense, paired by seed, with "
         "its 95 % interval. Under each k: parameters, zeros included, and MACs of what is deployed, as a share of the "
         "dense network's.",
         [
@@ -109,6 +110,7 @@ def _table(found: SubtaskComparison, marks: Mapping[str, Mark]) -> Markup:
             head("whole", "accuracy", number=True),
             head("union", "accuracy", number=True),
             head("module", "size", number=True),
+            head("kernels", "kept", number=True),
             head("overlap", number=True),
             head("reuse", "accuracy", number=True),
             *(head(f"k = {k}", number=True) for k in shown_sizes(found)),
@@ -133,7 +135,7 @@ def _whole_row(one: WholeNetwork, found: SubtaskComparison, mark: Mark | None) -
             note=f"{words.percent(configuration.ratios['stored_bytes'].mean)} of the stored bytes",
         ),
         _estimate_cell(configuration.score(found.split)),
-        *(element("td", "none", class_="n quiet") for _ in range(3)),
+        *(element("td", "none", class_="n quiet") for _ in range(4)),
         _estimate_cell(one.curve.reuse_accuracy(found.split)),
         *_size_cells(one.curve, found),
     )
@@ -149,6 +151,7 @@ def _modular_row(one: ModularConfiguration, found: SubtaskComparison, mark: Mark
         _estimate_cell(configuration.score(found.split)),
         element("td", "none", class_="n quiet") if union is None else _estimate_cell(union),
         _share_cell(one.module_size),
+        element("td", "none", class_="n quiet") if one.kernels_kept is None else _share_cell(one.kernels_kept),
         _share_cell(one.module_overlap),
         _reuse_cell(one, found),
         *_size_cells(one.composed, found),

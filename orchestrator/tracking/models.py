@@ -103,9 +103,16 @@ class LoggedModels:
                 return
 
 
+_UNROLLED = """
+Where its class modules run side by side, they share their weights: `methods.modules.side_by_side.as_network(network)`
+is the plain network that was timed.
+"""
+
+
 def _readme(run: TrackedRun) -> str:
     record = run.record
     assert run.headline is not None
+    unrolled = "" if run.headline.kind != "composed" else _UNROLLED
     return f"""# {run.model_name}
 
 What {record.method} delivers on task `{record.task_name}` (study `{record.study}`, trial {record.trial}, seed
@@ -119,7 +126,7 @@ from methods.artefact import decode
 
 network = decode(Path("{ARTEFACT}").read_bytes())  # a torch.nn.Module on the CPU, in evaluation mode
 ```
-
+{unrolled}
 Inputs are float32, shaped and normalised as the task does it. The file is safetensors within zstd: reading it runs no
 code. In the store it is variant `{run.headline.label}` of run `{record.run.key}`, beside its full-precision weights.
 """

@@ -169,6 +169,8 @@ class TrackedRun:
         if modules is not None:
             yield "module_size", modules.module_size
             yield "module_overlap", modules.overlap
+            if modules.kernels_kept is not None:
+                yield "kernel_retention", modules.kernels_kept
             if modules.reuse_accuracy is not None:
                 yield "reuse_accuracy", modules.reuse_accuracy
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import pickle
+from typing import Any
 
-import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -17,19 +18,20 @@ from torch import Tensor
 from methods.artefact import (
     _FORMAT,
     ArtefactError,
-    _decode_gaps,
-    _encode_gaps,
     decode,
     encode,
     load_network,
     save_network,
 )
-from methods.blob import pack
+from methods.blob import compress, decompress, pack, unpack
+from methods.modules.compacting import deployed_form
+from methods.modules.side_by_side import Delivered, SideBySide
 from methods.networks.architecture import Architecture, Node
 from methods.networks.build import build_network
 from methods.networks.catalog import network_names
 from methods.networks.graph import Network
 from methods.surgery import deploy
+from tests.methods.modules.libraries import beside, drawn_library
 from tests.methods.networks.samples import sample_network
 
 SECTION_7 = {0.9: 481_317, 0.98: 108_791, 0.99: 57_000, 0.995: 30_681}
@@ -58,11 +60,11 @@ def prune_at_random(network: Network, rate: float) -> None:
             tensor.mul_(torch.rand(tensor.shape, generator=generator) >= rate)
 
 
-def rounded(network: Network) -> dict[str, Tensor]:
+def rounded(network: Delivered) -> dict[str, Tensor]:
     return {name: tensor.half().float() for name, tensor in network.state_dict().items()}
 
 
-def assert_same_tensors(network: Network, expected: dict[str, Tensor]) -> None:
+def assert_same_tensors(network: Delivered, expected: dict[str, Tensor]) -> None:
     state = network.state_dict()
     assert list(state) == list(expected)
     for name, tensor in expected.items():
@@ -105,19 +107,6 @@ def test_decoding_gives_exactly_the_rounded_weights(widths: list[int], densities
     data = encode(network)
     assert_same_tensors(decode(data), rounded(network))
     assert encode(decode(data)) == data
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.one_of(st.integers(0, 3), st.integers(250, 260), st.integers(0, 5000)), max_size=60))
-def test_gaps_of_any_length_survive(gaps: list[int]) -> None:
-    positions = np.cumsum(np.array([0, *gaps], dtype=np.int64) + 1)[1:] - 2 if gaps else np.empty(0, dtype=np.int64)
-    assert np.array_equal(_decode_gaps(_encode_gaps(positions)), positions)
-
-
-def test_gap_bytes_are_those_of_the_documented_format() -> None:
-    positions = np.array([0, 1, 256, 512, 1278])
-    # Zeros in front of each: 0, 0, 254, 255 and 765 = 3 * 255 + 0.
-    assert _encode_gaps(positions).tolist() == [0, 0, 254, 255, 0, 255, 255, 255, 0]
 
 
 def test_one_weight_at_the_very_end_of_a_large_layer_survives() -> None:
@@ -246,3 +235,88 @@ def test_saved_weights_of_another_architecture_are_refused() -> None:
     data = pack({"other": torch.zeros(3)}, linear_chain(3, 2).architecture.to_json())
     with pytest.raises(ArtefactError, match="do not fit"):
         load_network(data)
+
+
+def test_bytes_of_plain_networks_are_those_of_earlier_versions() -> None:
+    network = linear_chain(3, 2)
+    with torch.no_grad():
+        network.nodes["layer0"].weight.copy_(torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))
+    head = {"format": "paredown-artefact-1", "forms": ["half", 0], "architecture": network.architecture.to_json()}
+    streams = {"half": torch.arange(1.0, 7.0).half(), "gaps": torch.zeros(0).byte(), "values": torch.zeros(0).half()}
+    assert decompress(encode(network)) == pack(streams, head)
+    tensors = {name: tensor.detach() for name, tensor in network.state_dict().items()}
+    assert save_network(network) == pack(tensors, network.architecture.to_json())
+
+
+@pytest.fixture(params=[True, False], ids=["heads", "no heads"])
+def side_by_side(request: pytest.FixtureRequest) -> SideBySide:
+    found = beside(drawn_library(sample_network("resnet20"), seed=3, kept=0.4), heads=request.param).compose([1, 3, 4])
+    assert isinstance(found, SideBySide)
+    return found
+
+
+def assert_same_modules(one: Delivered, other: SideBySide) -> None:
+    assert isinstance(one, SideBySide)
+    assert one.network.architecture == other.network.architecture
+    assert one.outputs == other.outputs
+    assert (one.heads is None) == (other.heads is None)
+    assert all(torch.equal(a, b) for a, b in zip(one.masks, other.masks, strict=True))
+
+
+def test_modules_side_by_side_survive_the_artefact(side_by_side: SideBySide) -> None:
+    modules = deployed_form(side_by_side)
+    assert isinstance(modules, SideBySide)
+    data = encode(modules)
+    decoded = decode(data)
+    assert_same_modules(decoded, modules)
+    assert_same_tensors(decoded, rounded(modules))
+    assert not decoded.training
+    assert encode(decoded) == data == encode(copy.deepcopy(modules))
+
+
+def test_saved_modules_side_by_side_are_the_same_bit_for_bit(side_by_side: SideBySide) -> None:
+    data = save_network(side_by_side)
+    loaded = load_network(data)
+    assert_same_modules(loaded, side_by_side)
+    assert_same_tensors(loaded, dict(side_by_side.state_dict()))
+    assert save_network(loaded) == data
+
+
+def test_shared_weights_are_stored_once() -> None:
+    network = build_network("mlp", input_shape=(64,), num_outputs=10, seed=0, arguments={"widths": [200, 200]})
+    library = beside(drawn_library(network, seed=0, kept=1.1), heads=False)
+    whole, modules = len(encode(deploy(network))), len(encode(deployed_form(library.compose(range(10)))))
+    # 10 modules of 400 units are 500 bytes, before compression.
+    assert modules < whole + 600
+
+
+def test_damaged_modules_side_by_side_are_refused(side_by_side: SideBySide) -> None:
+    data = encode(side_by_side)
+    for place in range(0, len(data), 97):
+        damaged = data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :]
+        with pytest.raises(ArtefactError):
+            decode(damaged)
+    streams, head = unpack(decompress(data))
+
+    def decoded(*, drop: str = "", **changed: object) -> Delivered:
+        kept = {name: stream for name, stream in streams.items() if name != drop}
+        return decode(compress(pack(kept, head | changed), level=3))
+
+    assert isinstance(decoded(), SideBySide)
+    faults: list[dict[str, Any]] = [{"drop": "masks"}, {"modules": None}, {"modules": {"count": 3}}]
+    faults += [{"modules": {"count": count, "outputs": [0]}} for count in (0, 2, -1, "3", None)]
+    faults += [{"modules": {"count": 3, "outputs": [0, 1, 9]}}]
+    for fault in faults:
+        with pytest.raises(ArtefactError, match="contradict themselves"):
+            decoded(**fault)
+    with pytest.raises(ArtefactError, match="unexpected stream 'masks'"):
+        decoded(format=_FORMAT)
+    saved, saved_head = unpack(save_network(side_by_side))
+    del saved["masks"]
+    with pytest.raises(ArtefactError, match="contradict themselves"):
+        load_network(pack(saved, saved_head))
+
+
+def test_other_formats_are_named() -> None:
+    with pytest.raises(ArtefactError, match="'paredown-artefact-9'; this version reads 'paredown-artefact-1' and"):
+        decode(compress(pack({}, {"format": "paredown-artefact-9"}), level=3))

@@ -14,6 +14,7 @@ from methods import artefact
 from methods.contract import Given, Outcome, SilentMonitor, StoppedEarly
 from methods.data.load import load_dataset
 from methods.measure import grade, predict
+from methods.modules.side_by_side import as_network
 from methods.registry import config_class, method_class, method_names, method_version
 from methods.task_spec import DataSpec, NetworkSpec, TaskSpec
 from methods.tasks import PreparedTask, build_task, prepare
@@ -146,7 +147,7 @@ def test_it_learns(name: str, fitted: Fitted, task: PreparedTask) -> None:
 def test_the_artefact_reloads_to_equal_logits(name: str, task: PreparedTask, fitted: Fitted) -> None:
     for variant in fitted[name][0].variants:
         grades = grade(variant.network, task, latency=False)
-        reloaded = artefact.decode(grades.artefact)
+        reloaded = as_network(artefact.decode(grades.artefact))
         deployed, stored = (
             predict(network, task.validation, normalization=task.normalization, device="cpu")
             for network in (grades.deployed, reloaded)

@@ -69,10 +69,15 @@ def make_modules(
     return ModulesResult(
         variant=variant,
         settings=dict(settings),
-        cards=(ModuleCard(class_name="0", units_kept=0.2, sizes=sizes, precision=0.9, recall=0.9, f1=0.9),),
+        cards=(
+            ModuleCard(
+                class_name="0", units_kept=0.2, kernels_kept=0.3, sizes=sizes, precision=0.9, recall=0.9, f1=0.9
+            ),
+        ),
         module_size=size,
         module_macs=size,
         units_kept=0.2,
+        kernels_kept=0.3,
         overlap=overlap,
         coupling=0.4,
         united_accuracy=accuracy[max(accuracy)],

@@ -59,7 +59,7 @@ def test_a_run_is_shown_with_a_card_for_each_class_and_a_line_for_each_size(key:
     shown = pare("modules", "show", key).stdout
     assert f"{key}: 10 class modules of its network 'whole' (threshold 0.9" in shown
     lines = [line.split() for line in shown.splitlines()]
-    assert [line[0] for line in lines if len(line) == 8 and line[0].isdigit()] == [str(digit) for digit in range(10)]
+    assert [line[0] for line in lines if len(line) == 9 and line[0].isdigit()] == [str(digit) for digit in range(10)]
     assert next(line[:2] for line in lines if len(line) == 5 and line[0].isdigit()) == ["2", "45"]
     stored = json.loads(pare("modules", "show", key, "--json").stdout)
     assert len(stored["cards"]) == 10

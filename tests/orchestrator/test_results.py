@@ -9,7 +9,7 @@ import pytest
 from orchestrator.errors import UnknownRecord
 from orchestrator.results import COLUMNS, SCHEMA, headline, results_table, table_bytes
 from orchestrator.runs import GradedVariant
-from tests.orchestrator.constructed_study import DENSE_SIZES, graded, make_record, make_result, make_run
+from tests.orchestrator.constructed_study import DENSE_SIZES, graded, make_modules, make_record, make_result, make_run
 
 RULE = {"measure": "stored_bytes", "tolerance": 0.01}
 
@@ -122,3 +122,17 @@ def test_the_same_records_in_another_order_give_the_same_bytes() -> None:
     records = [make_record(run) for run in runs]
     tables = [results_table(order, outcomes, None, **RULE) for order in (records, records[::-1])]
     assert table_bytes(tables[0]) == table_bytes(tables[1])
+
+
+def test_a_modular_run_has_the_figures_of_its_modules_in_every_row() -> None:
+    run = make_run("digits", "activation_driven", {}, 0)
+    modules = make_modules(size=0.08, overlap=0.05, accuracy={2: 0.98}, settings={})
+    result = make_result(run, [graded("whole", 0.97, 1.0), graded("union", 0.96, 0.6)], modules=modules)
+    dense = make_result(make_run("digits", "dense", {}, 0), [graded("final", 0.97, 1.0)])
+    records = [make_record(run), make_record(dense.run)]
+    rows = results_table(records, {run.key: result, dense.key: dense}, None, **RULE).to_pylist()
+    found = {
+        (row["module_size"], row["module_overlap"], row["kernels_kept"]) for row in rows if row["method"] != "dense"
+    }
+    assert found == {(0.08, 0.05, 0.3)}
+    assert [row["kernels_kept"] for row in rows if row["method"] == "dense"] == [None]

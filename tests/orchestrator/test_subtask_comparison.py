@@ -110,6 +110,25 @@ def test_figures_are_means_over_seeds_and_reuse_accuracy_weighs_every_k_alike(ta
     assert first.union.score("test").mean == pytest.approx(0.78)
 
 
+def test_kernels_kept_are_known_where_every_seed_counted_them(tables: Tables) -> None:
+    assert [one.kernels_kept for one in found(tables).modular] == [None, None, None], "graded before it was counted"
+    rows = [row for row in tables.results if row["run_key"].startswith("modules0.9-")]
+    for row in rows:
+        row["kernels_kept"] = 0.3 + 0.01 * row["seed"]
+    first = found(tables).modular[0]
+    assert first.kernels_kept is not None
+    assert first.kernels_kept.mean == pytest.approx(0.3 + 0.01 * sum(row["seed"] for row in rows) / len(rows))
+    rows[-1]["kernels_kept"] = None
+    assert found(tables).modular[0].kernels_kept is None
+
+
+@pytest.mark.parametrize(("label", "is_found"), [("composed", True), ("pruned", False)])
+def test_modules_of_all_classes_are_found_as_composed_too(tables: Tables, label: str, is_found: bool) -> None:
+    for row in tables.results:
+        row["variant"] = label if row["variant"] == "union" else row["variant"]
+    assert (found(tables).modular[0].union is not None) == is_found
+
+
 def test_difference_from_dense_is_paired_by_seed(tables: Tables) -> None:
     by_size = {one.module_size.mean: one.against_dense for one in found(tables).modular}
     noisy, steady = by_size[0.2], by_size[0.1]

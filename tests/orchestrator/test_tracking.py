@@ -602,13 +602,27 @@ def test_modular_run_has_its_modules_and_never_too_many_charts(tmp_path: Path) -
     tracked = stored.shape(record, None)
     points = tracked.points(now_ms=0)
     values = {point.key: point.value for point in [*points, *tracked.test_points(now_ms=0)]}
-    expected = {"module_size": 0.08, "module_overlap": 0.05, "reuse_accuracy": 0.94, "test_reuse_accuracy": 0.95}
+    expected = {"module_size": 0.08, "module_overlap": 0.05, "kernel_retention": 0.3, "reuse_accuracy": 0.94}
+    expected |= {"test_reuse_accuracy": 0.95}
     assert {name: values[name] for name in expected} == pytest.approx(expected)
     assert values["test_accuracy"] == 0.87
     series = [(point.step, point.value) for point in points if point.key == "subtask_accuracy"]
     assert series == [(2, 0.98), (3, 0.96), (10, 0.88)]
     still_to_come = {"latency_sparse_ms_1", "latency_sparse_ms_256"} - set(values)
     assert len(values) + len(still_to_come) == MAX_METRICS
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("kind", ["whole", "composed"])
+def test_a_model_of_modules_says_how_to_get_the_plain_network(tmp_path: Path, kind: str) -> None:
+    from mlflow.artifacts import download_artifacts
+
+    filled = FilledStore(tmp_path)
+    rows = [filled.add("magnitude", 0, a_variant("90", 0.955, 0.2, kind=kind), seed=1, phase="confirm")]
+    assert track(filled, rows) is None
+    (model,) = models_of(Path(filled.store.uri) / "mlflow.db")
+    folder = Path(download_artifacts(artifact_uri=model.artifact_location, dst_path=str(tmp_path)))
+    assert ("side_by_side.as_network" in (folder / "README.md").read_text()) == (kind == "composed")
 
 
 def _eventually(condition: Callable[[], bool]) -> bool:

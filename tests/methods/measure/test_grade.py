@@ -10,12 +10,15 @@ from torch import nn
 
 from methods.artefact import decode
 from methods.contract import Normalization, Split, TaskInfo, TrainingDiverged
-from methods.measure import count_macs, deployed_sizes, grade, latency_ms, quality
+from methods.measure import count_macs, count_nonzeros, count_parameters, deployed_sizes, grade, latency_ms, quality
+from methods.modules.side_by_side import SideBySide
 from methods.networks.build import build_network
 from methods.networks.catalog import design_network
+from methods.networks.graph import Network
 from methods.surgery import deploy
 from methods.task_spec import NetworkSpec
 from methods.tasks import PreparedTask
+from tests.methods.modules.libraries import beside, drawn_library
 
 SHAPE = (1, 8, 8)
 
@@ -81,6 +84,28 @@ def test_grading_does_not_change_the_network() -> None:
     grade(network, task, latency=False)
     assert network.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("heads", [True, False])
+def test_modules_side_by_side_hold_what_they_share_and_run_as_one_network(heads: bool) -> None:
+    task = make_task()
+    composed = beside(drawn_library(task.network(), seed=0, kept=0.5), heads=heads).compose(range(4))
+    assert isinstance(composed, SideBySide)
+    grades = grade(composed, task)
+    stored = decode(grades.artefact)
+    assert isinstance(stored, SideBySide)
+    assert grades.parameters == count_parameters(stored.network) + 4 * heads * (10 * 4 + 10 + 10 + 1)
+    assert grades.nonzeros == count_nonzeros(stored) < grades.parameters < count_parameters(grades.deployed)
+    assert grades.macs == sum(count_macs(stored.module(number), SHAPE) for number in range(4))
+    assert grades.stored_bytes == len(grades.artefact)
+    assert isinstance(grades.deployed, Network)
+    assert set(grades.latency_ms) == {"1", "256"}
+    x = torch.rand((5, *SHAPE), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(grades.deployed(x), composed(x), atol=1e-2, rtol=1e-2)
+    assert grades.validation == quality(grades.deployed, task.validation, task).values
+    sizes = ("parameters", "nonzeros", "stored_bytes", "macs")
+    assert deployed_sizes(composed) == {name: getattr(grades, name) for name in sizes}
 
 
 def test_latency_can_be_left_out() -> None:

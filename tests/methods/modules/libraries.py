@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
+from methods.modules.heads import ModuleHeads
 from methods.modules.library import ModuleLibrary
 from methods.networks.graph import Network
 from methods.surgery import extract
@@ -55,3 +57,16 @@ def drawn_library(network: Network, *, seed: int, kept: float = 0.6) -> ModuleLi
     return ModuleLibrary(
         network, tuple(f"class {index}" for index in range(num_classes)), masks, {"threshold": 0.9, "minimum": True}
     )
+
+
+def seeded_heads(num_modules: int, num_classes: int, *, seed: int = 0) -> ModuleHeads:
+    heads = ModuleHeads(num_modules, num_classes)
+    heads.initialise(torch.Generator().manual_seed(seed))
+    return heads
+
+
+def beside(library: ModuleLibrary, *, heads: bool) -> ModuleLibrary:
+    """The same units for modules that run side by side, with heads drawn by chance or without any."""
+    num_classes = len(library.class_names)
+    drawn = seeded_heads(num_classes, num_classes) if heads else None
+    return replace(library, heads=drawn, composition="side_by_side")

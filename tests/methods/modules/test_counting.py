@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from methods.measure import count_macs, count_parameters
+from methods.measure.subtasks import choose_subsets
 from methods.modules import counting
 from methods.modules.counting import composition_sizes, cut_sizes, shared_parameters
+from methods.modules.side_by_side import as_network
 from methods.networks.architecture import Architecture, Node
 from methods.networks.build import initialise
 from methods.networks.catalog import network_names
 from methods.networks.graph import Network
 from methods.surgery import extract
-from tests.methods.modules.libraries import random_library, weights_in_module
+from tests.methods.modules.libraries import beside, library_of, random_library, weights_in_module
 from tests.methods.networks.samples import HAND_BUILT, conv, linear, norm, random_keeps, relu, sample_network
 
 CHANCE = tuple(f"chance{seed}" for seed in range(40))
@@ -129,6 +131,36 @@ def test_compositions_have_the_sizes_of_the_networks_that_the_library_composes(n
     assert sizes.parameters.tolist() == [count_parameters(one) for one in composed]
     input_shape = library.network.architecture.input_shape
     assert sizes.macs.tolist() == [count_macs(one, input_shape) for one in composed]
+
+
+@pytest.mark.parametrize("heads", [True, False])
+@pytest.mark.parametrize("name", ["small_cnn", "mlp", "resnet20", *HAND_BUILT, "chance3", "chance9"])
+def test_modules_side_by_side_have_the_sizes_of_what_the_library_composes(name: str, heads: bool) -> None:
+    library = beside(random_library(name), heads=heads)
+    num_classes = len(library.class_names)
+    subsets = choose_subsets(num_classes, sizes=range(1, num_classes + 1))
+    sizes = composition_sizes(library, subsets)
+    input_shape = library.network.architecture.input_shape
+    for row, subset in enumerate(subsets):
+        composed = library.compose(subset.nonzero().flatten().tolist())
+        assert int(sizes.parameters[row]) == count_parameters(composed)
+        macs = count_macs(as_network(composed), input_shape)
+        # Of a depthwise convolution with one channel left surgery may make less.
+        assert int(sizes.macs[row]) >= macs if name == "mobile" else int(sizes.macs[row]) == macs
+
+
+def test_sizes_side_by_side_by_hand() -> None:
+    """Two modules of two units each, one of them in common, over 2 inputs, 4 units and 2 logits."""
+    nodes = (Node("input", "input"), linear("a", "input", (2, 4)), relu("r", "a"), linear("out", "r", (4, 2)))
+    library = library_of(Network(Architecture(nodes, (2,))), [torch.tensor([[1, 1, 0, 0], [0, 1, 1, 0]]).bool()])
+    subsets = torch.tensor([[True, False], [True, True]])
+    plain = composition_sizes(beside(library, heads=False), subsets)
+    assert plain.parameters.tolist() == [2 * 3 + 1 * 3, 3 * 3 + 2 * 4]
+    assert plain.macs.tolist() == [2 * 2 + 1 * 2, 2 * (2 * 2 + 1 * 2)]
+    headed = composition_sizes(beside(library, heads=True), subsets)
+    head = 10 * 2 + 10 + 10 + 1
+    assert headed.parameters.tolist() == [2 * 3 + 2 * 3 + head, 3 * 3 + 2 * 4 + 2 * head]
+    assert headed.macs.tolist() == [2 * 2 + 2 * 2 + 10 * 3, 2 * (2 * 2 + 2 * 2 + 10 * 3)]
 
 
 @pytest.mark.parametrize("name", SAMPLES)

@@ -14,8 +14,9 @@ from methods.measure import predict
 from methods.measure.subtasks import choose_subsets, restricted_accuracies, restricted_accuracy
 from methods.modules.evaluation import composed_accuracies
 from methods.modules.library import ModuleLibrary
+from methods.modules.side_by_side import as_network
 from methods.networks.graph import Network, Step
-from tests.methods.modules.libraries import drawn_library
+from tests.methods.modules.libraries import beside, drawn_library
 from tests.methods.networks.samples import HAND_BUILT, random_inputs, sample_network
 
 PLAIN = Normalization(mean=(0.1,), std=(0.9,))
@@ -39,7 +40,7 @@ def rebuilt_accuracies(library: ModuleLibrary, subsets: Tensor, split: Split) ->
         classes = subset.nonzero().flatten()
         wanted = torch.isin(split.targets, classes)
         own = Split(split.inputs[wanted], torch.searchsorted(classes, split.targets[wanted]))
-        logits = predict(library.compose(classes.tolist()), own, normalization=PLAIN, device="cpu")
+        logits = predict(as_network(library.compose(classes.tolist())), own, normalization=PLAIN, device="cpu")
         found.append(restricted_accuracy(logits, own.targets, range(len(classes))))
     return torch.tensor(found, dtype=torch.float64)
 
@@ -55,6 +56,20 @@ def test_accuracies_are_those_of_rebuilt_networks(name: str, kept: float) -> Non
     found = accuracies(library, subsets, split)
     assert found.dtype == torch.float64
     assert torch.equal(found, rebuilt_accuracies(library, subsets, split))
+
+
+@pytest.mark.parametrize("heads", [True, False])
+@pytest.mark.parametrize("name", ["small_cnn", "resnet20", "mlp", "inception"])
+def test_accuracies_of_modules_side_by_side_are_those_of_rebuilt_networks(name: str, heads: bool) -> None:
+    network = sample_network(name)
+    library = beside(drawn_library(network, seed=1, kept=0.5), heads=heads)
+    split = samples_for(network)
+    subsets = choose_subsets(5, sizes=range(1, 6))
+    found = accuracies(library, subsets, split)
+    assert found.dtype == torch.float64
+    assert torch.allclose(found, rebuilt_accuracies(library, subsets, split))
+    if not heads:
+        assert not torch.equal(found, accuracies(replace(library, composition="union"), subsets, split))
 
 
 def test_masks_matter() -> None:

@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from methods.contract import Split
-from methods.measure import count_macs, count_parameters, grade, predict, quality
+from methods.measure import count_macs, count_parameters, deployed_sizes, grade, predict, quality
 from methods.measure.subtasks import graded_subsets, mean_by_size
 from methods.modules.grading import composition_quality, grade_library
 from methods.modules.library import ModuleLibrary
+from methods.modules.side_by_side import as_network
 from methods.networks.folding import fold_batch_norm
 from methods.surgery import deploy
 from methods.tasks import PreparedTask
+from tests.methods.modules.libraries import beside
 from tests.methods.small_tasks import a_task
 
 
@@ -79,3 +81,20 @@ def test_whole_networks_and_compositions_are_graded_on_the_same_samples(
     everything = quality(library.network, digits.validation, digits)
     assert everything.subtasks[10] == pytest.approx(everything.values["accuracy"])
     assert whole.subtasks[10] * 50 == pytest.approx(round(whole.subtasks[10] * 50)), "five samples of ten classes"
+
+
+@pytest.mark.parametrize("heads", [True, False])
+def test_modules_side_by_side_are_graded_as_what_is_composed_of_them(digits: PreparedTask, heads: bool) -> None:
+    library = beside(a_library(digits, kept=0.6), heads=heads)
+    grades = grade_library(library, digits)
+    for row in range(0, len(grades.subtasks.subsets), 211):
+        classes = grades.subtasks.subsets[row].nonzero().flatten().tolist()
+        composed = library.compose(classes)
+        found = composition_quality(as_network(composed), classes, digits.validation, digits)
+        assert float(grades.subtasks.accuracy[row]) == pytest.approx(found.values["accuracy"])
+        sizes = deployed_sizes(composed)
+        assert sizes["parameters"] <= int(grades.subtasks.parameters[row]) <= 1.05 * sizes["parameters"]
+        assert sizes["macs"] <= int(grades.subtasks.macs[row]) <= 1.05 * sizes["macs"], "but for dead units"
+    assert grades.united.values["accuracy"] == pytest.approx(float(grades.subtasks.accuracy[-1]), abs=0.02)
+    modules = [library.compose([name]) for name in library.class_names]
+    assert list(grades.deployed) == [deployed_sizes(module) for module in modules]

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from methods.modules.library import ModuleLibrary
+from methods.modules.side_by_side import SideBySide, as_network
 from methods.networks.architecture import Architecture, Node
 from methods.networks.build import build_network
 from methods.networks.graph import Network
+from tests.methods.modules.libraries import beside, seeded_heads
 from tests.methods.networks.samples import random_inputs, random_keep
 
 NAMES = ("cat", "dog", "frog", "ship")
@@ -96,3 +98,48 @@ def test_masks_that_do_not_fit_the_network_are_refused() -> None:
     for fault, fields in wrong.items():
         with pytest.raises(ValueError, match=fault):
             replace(library, **fields)
+
+
+@pytest.mark.parametrize("heads", [True, False])
+def test_a_composition_side_by_side_gives_each_class_the_score_of_its_module(heads: bool) -> None:
+    library = beside(a_library(), heads=heads)
+    if library.heads is not None:
+        library.heads.double()
+    x = random_inputs(library.network, seed=0, dtype=torch.float64)
+    with torch.no_grad():
+        alone = torch.cat([as_network(library.compose([name]))(x) for name in NAMES], dim=1)
+        for classes in (["dog", "cat"], [3, 1, 0], list(NAMES)):
+            columns = list(library.indices(classes))
+            composed = library.compose(classes)
+            assert isinstance(composed, SideBySide)
+            assert torch.allclose(composed(x), alone[:, columns], atol=1e-12, rtol=0)
+            assert torch.allclose(composed.unrolled()(x), alone[:, columns], atol=1e-12, rtol=0)
+            assert not composed.training
+        for index in range(4):
+            logits = library.network.run(x, keep=library.keep([index])).logits
+            wanted = logits[:, index] if library.heads is None else library.heads.head(index).before_sigmoid(logits)
+            assert torch.allclose(alone[:, index], wanted, atol=1e-12, rtol=0)
+
+
+def test_one_module_side_by_side_is_a_plain_network() -> None:
+    assert isinstance(beside(a_library(), heads=False).compose(["frog"]), Network)
+
+
+def test_composing_side_by_side_leaves_the_library_alone() -> None:
+    library = beside(a_library(), heads=False)
+    library.network.train()
+    composed = library.compose(NAMES)
+    with torch.no_grad():
+        for parameter in composed.parameters():
+            parameter.zero_()
+    assert library.network.training
+    assert all(bool(parameter.any()) for parameter in library.network.parameters() if parameter.dim() > 1)
+
+
+def test_heads_that_do_not_fit_are_refused() -> None:
+    library = a_library()
+    with pytest.raises(ValueError, match="only modules side by side have heads"):
+        replace(library, heads=seeded_heads(4, 4))
+    for heads in (seeded_heads(3, 4), seeded_heads(4, 3)):
+        with pytest.raises(ValueError, match="give one for each class, on all logits"):
+            replace(library, heads=heads, composition="side_by_side")

@@ -16,8 +16,8 @@ from methods.modules.metrics import Cohesion, cohesion, modularity
 from methods.networks.architecture import Architecture, Node
 from methods.networks.catalog import design_network, network_names
 from methods.networks.graph import Network
-from tests.methods.modules.libraries import library_of, patterned_library, random_library, weights_in_module
-from tests.methods.networks.samples import HAND_BUILT, linear, relu
+from tests.methods.modules.libraries import beside, library_of, patterned_library, random_library, weights_in_module
+from tests.methods.networks.samples import HAND_BUILT, conv, linear, relu
 
 
 def marks(*rows: str) -> Tensor:
@@ -120,6 +120,49 @@ def test_published_networks_have_the_sizes_of_the_reference_code(
     assert found.module_size[1].item() == module / full
     assert found.overlap[1, 4].item() == shared / full
     assert torch.equal(found.overlap.diagonal(), found.module_size)
+
+
+def test_convolution_kernels_are_counted_apart_in_each_layer() -> None:
+    nodes = (
+        Node("input", "input"),
+        conv("c1", "input", (1, 2)),
+        relu("r1", "c1"),
+        conv("c2", "r1", (2, 4)),
+        relu("r2", "c2"),
+        Node("pool", "global_avg_pool", ("r2",)),
+        linear("hidden", "pool", (4, 6)),
+        relu("r3", "hidden"),
+        linear("out", "r3", (6, 2)),
+    )
+    masks = (marks("10", "11"), marks("1000", "1100"), marks("111111", "000000"))
+    found = modularity(library_of(Network(Architecture(nodes, (1, 4, 4))), masks))
+    assert found.kernel_retention.tolist() == pytest.approx([8 / 12, 4 / 12])
+    assert found.conv_kernel_retention is not None
+    assert found.conv_kernel_retention.tolist() == pytest.approx([2 / 6, 4 / 6])
+    assert found.mean_conv_kernel_retention == pytest.approx(1 / 2)
+
+
+def test_a_network_without_convolutions_has_no_kernels() -> None:
+    found = modularity(by_hand(MASKS))
+    assert found.conv_kernel_retention is None
+    assert found.mean_conv_kernel_retention is None
+
+
+def test_modules_with_heads_share_all_logits_and_no_head_by_hand() -> None:
+    found = modularity(beside(by_hand(MASKS), heads=True))
+    head = 10 * 3 + 10 + 10 + 1
+    # As by union, but 3 logits on the units of rb, of which there are 1, 2 and 2.
+    own = [6 + 3 + 6, 6 + 6 + 9, 9 + 8 + 9]
+    assert found.module_size.tolist() == pytest.approx([(one + head) / 31 for one in own])
+    assert found.overlap.diagonal().tolist() == pytest.approx([one / 31 for one in own])
+    assert found.overlap[0, 1].item() == pytest.approx((3 + 2 + 6) / 31)
+    assert found.macs_share[0].item() == pytest.approx((4 + 2 + 3 + 10 * 3 + 10) / 22)
+    union = modularity(by_hand(MASKS))
+    assert torch.equal(found.coupling, union.coupling)
+    assert torch.equal(found.kernel_retention, union.kernel_retention)
+    plain = modularity(beside(by_hand(MASKS), heads=False))
+    assert torch.equal(plain.module_size, union.module_size)
+    assert torch.equal(plain.overlap, union.overlap)
 
 
 def test_library_of_one_class_has_no_pairs() -> None:

@@ -17,7 +17,7 @@ from methods.modules.stored import LibraryError, load_library, save_library
 from methods.networks.build import build_network
 from methods.networks.graph import Network
 from methods.surgery import deploy
-from tests.methods.modules.libraries import drawn_library
+from tests.methods.modules.libraries import beside, drawn_library
 from tests.methods.networks.samples import sample_network
 
 
@@ -30,6 +30,7 @@ def same(one: ModuleLibrary, other: ModuleLibrary) -> bool:
     return (
         one.class_names == other.class_names
         and one.settings == other.settings
+        and one.composition == other.composition
         and all(torch.equal(a, b) for a, b in zip(one.masks, other.masks, strict=True))
     )
 
@@ -42,6 +43,40 @@ def test_a_stored_library_is_the_same(seed: int, kept: float, name: str) -> None
     assert same(loaded, library)
     assert loaded.network is library.network
     assert all(mask.dtype == torch.bool and mask.device.type == "cpu" for mask in loaded.masks)
+
+
+@pytest.mark.parametrize("heads", [True, False])
+def test_a_stored_library_of_modules_side_by_side_is_the_same(heads: bool) -> None:
+    library = beside(drawn_library(sample_network("small_cnn"), seed=1), heads=heads)
+    data = save_library(library)
+    loaded = load_library(data, library.network)
+    assert same(loaded, library)
+    assert (loaded.heads is None) == (not heads)
+    if library.heads is not None and loaded.heads is not None:
+        assert_equal = zip(loaded.heads.parameters(), library.heads.parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in assert_equal)
+    assert save_library(loaded) == data
+
+
+def test_libraries_by_union_are_stored_as_by_earlier_versions(library: ModuleLibrary) -> None:
+    tensors, head = unpack(decompress(save_library(library)))
+    assert list(tensors) == ["keep"]
+    assert head["format"] == "paredown-modules-1"
+    assert set(head) == {"format", "classes", "settings", "architecture", "weights"}
+    assert same(load_library(compress(pack(tensors, head), level=3), library.network), library)
+
+
+def test_modules_side_by_side_that_contradict_themselves_are_refused() -> None:
+    library = beside(drawn_library(sample_network("small_cnn"), seed=1), heads=True)
+    tensors, head = unpack(decompress(save_library(library)))
+    for name in ("heads.score_bias", "heads.hidden_weight"):
+        kept = {key: tensor for key, tensor in tensors.items() if key != name}
+        with pytest.raises(LibraryError, match="its heads do not fit"):
+            load_library(compress(pack(kept, head), level=3), library.network)
+    with pytest.raises(LibraryError, match="its composition is 'woven'"):
+        load_library(compress(pack(tensors, head | {"composition": "woven"}), level=3), library.network)
+    with pytest.raises(LibraryError, match="only modules side by side have heads"):
+        load_library(compress(pack(tensors, head | {"format": "paredown-modules-1"}), level=3), library.network)
 
 
 def test_a_library_goes_with_the_network_as_the_store_keeps_it(library: ModuleLibrary) -> None:

@@ -65,6 +65,8 @@ def test_the_table_holds_accuracy_size_and_difference_of_the_chosen_configuratio
     assert f"<small>{signed(chosen.against_dense.mean)}</small>" in row
     assert "drawn in the charts above" in row
     assert f"{100 * chosen.module_size.mean:.3g} %" in row
+    assert chosen.kernels_kept is not None
+    assert f">{100 * chosen.kernels_kept.mean:.1f} %<" in row
 
 
 def test_the_opening_answers_what_modules_are_worth(html: str) -> None:
