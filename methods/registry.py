@@ -50,6 +50,16 @@ _BUILT_IN = {
         "methods.activation_driven.config:ActivationDrivenConfig",
         1,
     ),
+    "gradsplitter": _Place(
+        "methods.cnn_decomposition.gradsplitter_method:GradSplitter",
+        "methods.cnn_decomposition.gradsplitter_config:GradSplitterConfig",
+        1,
+    ),
+    "cnnsplitter": _Place(
+        "methods.cnn_decomposition.cnnsplitter_method:CnnSplitter",
+        "methods.cnn_decomposition.cnnsplitter_config:CnnSplitterConfig",
+        1,
+    ),
     "hypersparse": _Place("methods.hypersparse.method:HyperSparse", "methods.hypersparse.config:HyperSparseConfig", 1),
 }
 

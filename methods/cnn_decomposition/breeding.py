@@ -105,8 +105,8 @@ class Ground:
     """Of each layer the shares of groups that initial candidates keep."""
     runner: CandidateRunner
     """On the samples that judge fitness."""
-    labels_V: Tensor
-    """Of these samples, on the CPU."""
+    labels: Tensor
+    """Of these samples, int64 (V,) on the CPU."""
     choosing: tuple[CandidateRunner, Tensor] | None
     """The samples, and their labels, on which the generation is chosen; None: those that judge fitness."""
     seed: int
@@ -171,9 +171,7 @@ def breed(
     return course
 
 
-def _begin(
-    ground: Ground, config: CnnSplitterConfig, stored: dict[str, Any] | None
-) -> tuple[Course, list[Population]]:
+def _begin(ground: Ground, config: CnnSplitterConfig, stored: dict[str, Any] | None) -> tuple[Course, list[Population]]:
     if stored is not None:
         populations = stored["populations"].numpy().astype(np.bool_)
         return Course.from_state(stored["course"]), list(populations)
@@ -240,7 +238,7 @@ def _judged(
     best_before = course.best_accuracies[-1] if course.best_accuracies else None
     return tournament(
         logits,
-        ground.labels_V,
+        ground.labels,
         [kernel_sets(ground.layers, kept_of_class) for kept_of_class in kept],
         order=ground.random(_ORDER, generation).permutation(ground.num_classes).tolist(),
         accuracy_weight=accuracy_weight(best_before, alpha=config.alpha, gamma=config.gamma),
@@ -281,7 +279,7 @@ def _record(
     ]
     if ground.choosing is None:
         scores_NV = torch.stack([logits_SV[row] for logits_SV, row in zip(logits, chosen, strict=True)])
-        accuracy = composition_accuracy(scores_NV.T, ground.labels_V)
+        accuracy = composition_accuracy(scores_NV.T, ground.labels)
     else:
         runner, labels = ground.choosing
         accuracy = composition_accuracy(runner.class_logits(modules, torch.arange(ground.num_classes)).T, labels)

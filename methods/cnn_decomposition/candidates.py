@@ -64,19 +64,18 @@ class CandidateRunner:
         """
         masks = site_masks(self._network.architecture, self._layers, kept)
         run = self._run_cut if self._cut_first else self._run_stacked
+        logits_RV = torch.empty(len(class_R), len(self._inputs), dtype=torch.float16)
         with exact_evaluation(self._network, device=self._device, dtype=self._precision):
-            logits_RV = run(masks, class_R)
-        return logits_RV.clamp(-_LARGEST, _LARGEST)
+            run(masks, class_R, logits_RV)
+        return logits_RV
 
-    def _run_cut(self, masks: Sequence[Tensor], class_R: Tensor) -> Tensor:
-        found = []
+    def _run_cut(self, masks: Sequence[Tensor], class_R: Tensor, logits_RV: Tensor) -> None:
         for row, index in enumerate(class_R.tolist()):
             module = extract(self._network, [mask_RU[row] for mask_RU in masks], [index])
             parts = [precise_logits(module, inputs) for inputs in torch.split(self._inputs, _BATCH_SIZE)]
-            found.append(torch.cat(parts)[:, 0].half().cpu())
-        return torch.stack(found)
+            logits_RV[row] = torch.cat(parts)[:, 0].clamp(-_LARGEST, _LARGEST)
 
-    def _run_stacked(self, masks: Sequence[Tensor], class_R: Tensor) -> Tensor:
+    def _run_stacked(self, masks: Sequence[Tensor], class_R: Tensor, logits_RV: Tensor) -> None:
         names = [site.name for site in self._network.sites]
         gates = {
             name: mask_RU.to(self._device, torch.float32)
@@ -84,13 +83,10 @@ class CandidateRunner:
             if not bool(mask_RU.all())
         } or {names[0]: masks[0].to(self._device, torch.float32)}
         batch = min(len(self._inputs), _BATCH_SIZE)
-        found = []
         for rows in torch.split(torch.arange(len(class_R)), max(1, _STACKED_ROWS // batch)):
-            own = class_R[rows].to(self._device)[:, None, None]
             gate = {name: gate_RU[rows] for name, gate_RU in gates.items()}
-            parts = []
-            for inputs in torch.split(self._inputs, batch):
-                logits_RBK = run_stacked(self._network, inputs, gate)
-                parts.append(logits_RBK.gather(2, own.expand(-1, len(inputs), -1)).squeeze(2))
-            found.append(torch.cat(parts, dim=1).half().cpu())
-        return torch.cat(found)
+            own_R11 = class_R[rows].to(self._device)[:, None, None]
+            for start in range(0, len(self._inputs), batch):
+                logits_RBK = run_stacked(self._network, self._inputs[start : start + batch], gate)
+                own_RB = logits_RBK.gather(2, own_R11.expand(-1, logits_RBK.shape[1], -1)).squeeze(2)
+                logits_RV[rows, start : start + batch] = own_RB.clamp(-_LARGEST, _LARGEST).half().cpu()

@@ -4,7 +4,7 @@ Source: Qi, Sun, Gao, Zhang, Li, Liu, "Patching Weak Convolutional Neural Networ
 Composition", ASE 2022, arXiv 2209.06116, and its public code (qibinhang/CNNSplitter). Of the paper itself only abstract
 and summaries were at hand: behaviour is that of the code.
 
-Shapes: C = kernels of a layer.
+Shapes: N = classes, C = kernels of a layer.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from methods.cnn_decomposition.candidates import CandidateRunner
 from methods.cnn_decomposition.cnnsplitter_config import GENERATIONS, CnnSplitterConfig
 from methods.cnn_decomposition.decomposed import decomposed_outcome
 from methods.cnn_decomposition.genetic import group_count, group_kernels
-from methods.cnn_decomposition.importance import kernel_importance
+from methods.cnn_decomposition.importance import CONFIDENCE, kernel_importance
 from methods.cnn_decomposition.layers import maskable_layers
 from methods.cnn_decomposition.requirements import SOURCE, check_task, require_every_class, source_network
 from methods.cnn_decomposition.samples import SearchSamples, search_samples
 from methods.cnn_decomposition.sensitivity import layer_sensitivity, sensitive_layers
 from methods.contract import Given, Monitor, Outcome, Prerequisite, Task, TaskInfo, UnsupportedTask
+from methods.figures import Figure
 from methods.measure.predict import predict
 from methods.networks.folding import fold_batch_norm
 from methods.networks.graph import Network
@@ -97,14 +98,15 @@ class CnnSplitter:
 
     def _prepare(self, source: Network, task: Task, samples: SearchSamples, monitor: Monitor) -> _Prepared:
         layers = maskable_layers(source.architecture)
-        found = [kernel_importance(source, layers, samples.of_class(label), label, task) for label in _classes(task)]
-        unsure = [task.info.class_names[label] for label, one in zip(_classes(task), found, strict=True) if one.unsure]
-        if unsure:
+        found = kernel_importance(source, samples.ranking, normalization=task.normalization, device=task.device)
+        if found.unfiltered:
+            names = ", ".join(task.info.class_names[label] for label in found.unfiltered)
             monitor.note(
-                f"the network is 0.9 sure of no sample of class {', '.join(unsure)}, so the importance of kernels for "
+                f"the network is {CONFIDENCE:g} sure of no sample of class {names}, so the importance of kernels for "
                 "it comes from all its samples"
             )
-        importance = [one.by_layer for one in found]
+        place = {site.name: index for index, site in enumerate(source.sites)}
+        importance = [found.by_site[place[layer.sites[0]]] for layer in layers]
         if self.config.sensitive is not None:
             return _Prepared(importance, self.config.sensitive, None)
         runner, labels = self._runner(source, task, samples)
@@ -127,12 +129,12 @@ class CnnSplitter:
             architecture=network.architecture,
             layers=layers,
             groups=[
-                [group_kernels(values_C, group_count(len(values_C))) for values_C in of_class]
-                for of_class in prepared.importance
+                [group_kernels(values_NC[label], group_count(values_NC.shape[1])) for values_NC in prepared.importance]
+                for label in range(task.info.num_outputs)
             ],
             keep_ratios=[self._ratios(index in prepared.sensitive) for index in range(len(layers))],
             runner=runner,
-            labels_V=labels,
+            labels=labels,
             choosing=choosing,
             seed=task.seed,
         )
@@ -148,7 +150,7 @@ class CnnSplitter:
         widths = [layer.kernels for layer in layers]
         logits = predict(source, task.validation, normalization=task.normalization, device=task.device)
         reference = float((logits.argmax(dim=1) == task.validation.targets).double().mean())
-        figures = [
+        figures: list[Figure] = [
             pictures.accuracy_by_retention(
                 history.retentions, history.accuracies, selected=best, reference=reference, step="generation"
             ),
@@ -177,18 +179,16 @@ class CnnSplitter:
 class _Prepared:
     """What is known of a network before anything is bred."""
 
-    def __init__(
-        self, importance: Sequence[Sequence[Tensor]], sensitive: Sequence[int], table: Tensor | None
-    ) -> None:
-        self.importance = importance
-        """Of each class and layer, (C,)."""
+    def __init__(self, importance: Sequence[Tensor], sensitive: Sequence[int], table: Tensor | None) -> None:
+        self.importance = list(importance)
+        """Of each layer, (N, C)."""
         self.sensitive = tuple(sensitive)
         self.table = table
         """Of `layer_sensitivity`, where it was measured."""
 
     def state(self) -> dict[str, Any]:
         return {
-            "importance": [list(of_class) for of_class in self.importance],
+            "importance": self.importance,
             "sensitive": list(self.sensitive),
             "table": self.table,
         }
@@ -196,8 +196,3 @@ class _Prepared:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> _Prepared:
         return cls(state["importance"], state["sensitive"], state["table"])
-
-
-def _classes(task: Task) -> range:
-    return range(task.info.num_outputs)
-

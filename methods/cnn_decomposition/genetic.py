@@ -203,11 +203,11 @@ def draw_cuts(count: int, num_genes: int, generator: np.random.Generator) -> NDA
     return generator.integers(num_genes, size=count)
 
 
-def crossover(parents: Population, cuts: ArrayLike, count: int) -> Population:
+def crossover(parents: ArrayLike, cuts: ArrayLike, count: int) -> Population:
     """Offspring of neighbouring parents: k has the genes before its cut of parent k, the others of parent k + 1.
 
     Args:
-        parents: (P, G), the fittest first; counted in a circle.
+        parents: Bool (P, G), the fittest first; counted in a circle.
         cuts: For each offspring a number of genes, 0 to G.
         count: Offspring.
 
@@ -217,18 +217,18 @@ def crossover(parents: Population, cuts: ArrayLike, count: int) -> Population:
     Raises:
         ValueError: No parents, or not one cut in this range per offspring.
     """
-    cuts_O = np.asarray(cuts)
-    if parents.ndim != 2 or len(parents) == 0:
-        raise ValueError(f"crossover: parents of shape {parents.shape}; give at least one, as (parents, genes)")
-    num_genes = parents.shape[1]
+    cuts_O, parents_PG = np.asarray(cuts), np.asarray(parents, dtype=np.bool_)
+    if parents_PG.ndim != 2 or len(parents_PG) == 0:
+        raise ValueError(f"crossover: parents of shape {parents_PG.shape}; give at least one, as (parents, genes)")
+    num_genes = parents_PG.shape[1]
     if cuts_O.shape != (count,) or not ((cuts_O >= 0) & (cuts_O <= num_genes)).all():
         raise ValueError(
             f"crossover: cuts {cuts_O.tolist()} for {count} offspring; give each one from 0 to {num_genes}"
         )
-    first_O = np.arange(count) % len(parents)
-    second_O = (first_O + 1) % len(parents)
+    first_O = np.arange(count) % len(parents_PG)
+    second_O = (first_O + 1) % len(parents_PG)
     before_cut_OG = np.arange(num_genes) < cuts_O[:, None]
-    return np.where(before_cut_OG, parents[first_O], parents[second_O])
+    return np.where(before_cut_OG, parents_PG[first_O], parents_PG[second_O])
 
 
 def mutated_genes(genes: int, percent: float) -> int:

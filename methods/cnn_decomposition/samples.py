@@ -25,15 +25,11 @@ class SearchSamples:
     """The samples of a search."""
 
     ranking: Split
-    """By which kernels are ranked for the class of each sample."""
+    """By which kernels are ranked for each class."""
     judging: Split
     """On which candidates are judged."""
     choosing: Split | None
     """On which the generation is chosen; None: on those that judge."""
-
-    def of_class(self, label: int) -> Split:
-        """The samples that rank kernels for a class."""
-        return _picked(self.ranking, (self.ranking.targets == label).nonzero().flatten())
 
 
 def search_samples(task: Task, which: Literal["published", "leak_free"]) -> SearchSamples:

@@ -21,7 +21,7 @@ RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 def layer_sensitivity(
-    runner: CandidateRunner, labels_V: Tensor, layers: Sequence[MaskedLayer], importance: Sequence[Sequence[Tensor]]
+    runner: CandidateRunner, labels_V: Tensor, layers: Sequence[MaskedLayer], importance: Sequence[Tensor]
 ) -> Tensor:
     """Accuracy of all modules composed, when each keeps its most important kernels of one layer, float64 (L, Q).
 
@@ -32,15 +32,15 @@ def layer_sensitivity(
         runner: On the samples of `labels_V`.
         labels_V: int64, on the CPU.
         layers: Of the network.
-        importance: Of each class and layer, (C,).
+        importance: Of each layer, (N, C).
     """
-    num_classes = len(importance)
+    num_classes = len(importance[0])
     classes = torch.arange(num_classes)
     table = torch.zeros(len(layers), len(RATIOS), dtype=torch.float64)
     whole = [torch.ones(num_classes, layer.kernels, dtype=torch.bool) for layer in layers]
     full = composition_accuracy(runner.class_logits(whole, classes).T, labels_V)
     for index, layer in enumerate(layers):
-        ranked_NC = torch.stack([of_class[index] for of_class in importance]).argsort(dim=1, descending=True, stable=True)
+        ranked_NC = importance[index].argsort(dim=1, descending=True, stable=True)
         for column, ratio in enumerate(RATIOS):
             if ratio == 1:
                 table[index, column] = full

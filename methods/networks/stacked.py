@@ -121,4 +121,3 @@ def _by_copy(value: Tensor, batch: int) -> Tensor:
 def _beside(mask_MC: Tensor, value: Tensor) -> Tensor:
     """The mask as something that a value by copy can be multiplied by: (M, 1, C, 1, 1) or (M, 1, C)."""
     return mask_MC.to(value.dtype).reshape(len(mask_MC), 1, -1, *[1] * (value.dim() - 2))
-
