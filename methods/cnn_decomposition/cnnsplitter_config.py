@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from methods.config import MethodConfig, Range
+from methods.cnn_decomposition.source_config import DecompositionConfig
+from methods.config import Range
 
 GENERATIONS = 200
 """Of the paper."""
@@ -17,7 +18,7 @@ GENERATIONS = 200
 _Ratio = Annotated[float, Field(gt=0, le=1)]
 
 
-class CnnSplitterConfig(MethodConfig):
+class CnnSplitterConfig(DecompositionConfig):
     """How candidate modules are bred, and by what they are judged."""
 
     generations: Annotated[int, Field(ge=0), Range(5, 200, only_named=True)] = 0

@@ -22,7 +22,7 @@ from methods.cnn_decomposition.decomposed import decomposed_outcome
 from methods.cnn_decomposition.genetic import group_count, group_kernels
 from methods.cnn_decomposition.importance import CONFIDENCE, kernel_importance
 from methods.cnn_decomposition.layers import maskable_layers
-from methods.cnn_decomposition.requirements import SOURCE, check_task, require_every_class, source_network
+from methods.cnn_decomposition.requirements import check_task, require_every_class, source_network, source_prerequisite
 from methods.cnn_decomposition.samples import SearchSamples, search_samples
 from methods.cnn_decomposition.sensitivity import layer_sensitivity, sensitive_layers
 from methods.contract import Given, Monitor, Outcome, Prerequisite, Task, TaskInfo, UnsupportedTask
@@ -50,7 +50,7 @@ class CnnSplitter:
         self.config = config
 
     def prerequisites(self) -> tuple[Prerequisite, ...]:
-        return (SOURCE,)
+        return (source_prerequisite(self.config),)
 
     def check(self, info: TaskInfo) -> None:
         """Refuse regressions, single classes, networks without convolutions, and layers that the network has not."""

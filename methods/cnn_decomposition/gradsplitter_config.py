@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from methods.config import MethodConfig, Range
+from methods.cnn_decomposition.source_config import DecompositionConfig
+from methods.config import Range
 
 
-class GradSplitterConfig(MethodConfig):
+class GradSplitterConfig(DecompositionConfig):
     """How masks and heads are learned, and which epoch is delivered."""
 
     size_weight: Annotated[float, Field(ge=0), Range(0.01, 1.0, "log")] = 0.1
@@ -24,6 +25,8 @@ class GradSplitterConfig(MethodConfig):
     cycles: Annotated[int, Field(ge=0), Range(1, 20, only_named=True)] = 0
     """Cycles of five epochs of masks and heads and two of heads alone. 0: as many as the task's epochs leave room for,
     at most 20, the paper's number."""
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    """Of the training of masks and heads; the task's is that of the trained network."""
     tolerance: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.05)] = 0.01
     """Validation accuracy that the composed modules may lose against the trained network, when an epoch is chosen."""
     objective: Literal["sigmoid_cross_entropy", "logit_cross_entropy"] = "sigmoid_cross_entropy"

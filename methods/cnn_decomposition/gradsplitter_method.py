@@ -11,7 +11,7 @@ from methods.cnn_decomposition import pictures
 from methods.cnn_decomposition.decomposed import decomposed_outcome
 from methods.cnn_decomposition.gradsplitter import CYCLE_EPOCHS, CYCLES, Epoch, cycles_within, schedule
 from methods.cnn_decomposition.gradsplitter_config import GradSplitterConfig
-from methods.cnn_decomposition.requirements import SOURCE, check_task, require_every_class, source_network
+from methods.cnn_decomposition.requirements import check_task, require_every_class, source_network, source_prerequisite
 from methods.cnn_decomposition.splitting import split_network
 from methods.contract import Given, Monitor, Outcome, Prerequisite, Task, TaskInfo, UnsupportedTask
 
@@ -31,7 +31,7 @@ class GradSplitter:
         self.config = config
 
     def prerequisites(self) -> tuple[Prerequisite, ...]:
-        return (SOURCE,)
+        return (source_prerequisite(self.config),)
 
     def check(self, info: TaskInfo) -> None:
         """Refuse regressions, single classes and networks without convolutions."""

@@ -7,11 +7,16 @@ import copy
 import torch
 
 from methods.cnn_decomposition.layers import maskable_layers
+from methods.cnn_decomposition.source_config import DecompositionConfig
 from methods.contract import Given, Prerequisite, Task, TaskInfo, UnsupportedTask
 from methods.networks.graph import Network
 
-SOURCE = Prerequisite("dense")
-"""The trained network that is decomposed: the study's own, trained once for all methods that start from it."""
+_SOURCE = "dense"
+
+
+def source_prerequisite(config: DecompositionConfig) -> Prerequisite:
+    """The run that trains the network to decompose, once for all methods of a study that start from it."""
+    return Prerequisite(_SOURCE, config.source.changed())
 
 
 def check_task(info: TaskInfo, *, method: str) -> None:
@@ -46,4 +51,4 @@ def require_every_class(task: Task, *, method: str) -> None:
 
 def source_network(given: Given, task: Task) -> Network:
     """A copy of the trained network, for inference and never trained again."""
-    return copy.deepcopy(given[SOURCE.method]).to(task.device).eval().requires_grad_(False)
+    return copy.deepcopy(given[_SOURCE]).to(task.device).eval().requires_grad_(False)

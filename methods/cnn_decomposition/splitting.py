@@ -184,7 +184,7 @@ class _Session:
         task = self._task
         return train_batches(
             task.train,
-            batch_size=task.batch_size,
+            batch_size=self._config.batch_size,
             normalization=task.normalization,
             augmentation="none",
             generator=learner.generator,
@@ -200,7 +200,7 @@ class _Session:
                 yield logits_MBK, labels
             return
         targets = self._task.train.targets
-        size = self._task.batch_size
+        size = self._config.batch_size
         order_N = torch.randperm(len(targets), generator=learner.generator, device=targets.device)
         # As `train_batches` does: a last batch of a single sample is left out.
         for index_B in torch.split(order_N[: num_batches(len(targets), batch_size=size) * size], size):
