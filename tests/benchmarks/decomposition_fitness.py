@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations, product
 from typing import TypeVar
 
 import numpy as np
@@ -37,6 +38,58 @@ def distances_of_names(sets_a: Sequence[set[str]], sets_b: Sequence[set[str]]) -
 def names(sets: Tensor) -> list[set[str]]:
     """As the names of kernels that each set keeps; 64 to a layer."""
     return [{f"layer_{index // 64}_kernel_{index % 64}" for index in kept.nonzero().flatten()} for kept in sets]
+
+
+class PlainTournament:
+    """Every composition of every join predicted anew, its kernels compared as sets of names."""
+
+    def __init__(self, logits: Sequence[Tensor], labels: Tensor, sets: Sequence[Tensor]) -> None:
+        self.columns = [logits_SV.numpy() for logits_SV in logits]
+        self.labels = labels.numpy()
+        named = [names(sets_SU) for sets_SU in sets]
+        self.tables = {(a, b): distances_of_names(named[a], named[b]) for a, b in combinations(range(len(sets)), 2)}
+
+    def values(self, composition: Mapping[int, int]) -> tuple[float, float]:
+        """Accuracy and difference of candidates by class."""
+        classes = sorted(composition)
+        wanted = np.isin(self.labels, classes)
+        columns = [self.columns[label][composition[label]][wanted] for label in classes]
+        pairs = [float(self.tables[a, b][composition[a], composition[b]]) for a, b in combinations(classes, 2)]
+        accuracy = predicted_anew(columns, np.searchsorted(classes, self.labels[wanted]))
+        return accuracy, sum(pairs) / len(pairs)
+
+    def play(
+        self,
+        order: Sequence[int],
+        *,
+        weights: tuple[float, float],
+        thresholds: Mapping[int, float],
+        keep: tuple[int, int],
+        survivor: bool,
+    ) -> list[tuple[dict[int, int], float, float, float]]:
+        """The compositions left at the end, with accuracy, difference and fitness."""
+        blocks = [[{label: candidate} for candidate in range(len(self.columns[label]))] for label in order]
+        played: list[tuple[dict[int, int], float, float, float]] = []
+        by_round = [0.95, 0.95, 0.85, 0.80]
+        round_number = 0
+        while len(blocks) > 1:
+            merged = []
+            for first in range(0, len(blocks) - 1, 2):
+                played = []
+                for a, b in product(blocks[first], blocks[first + 1]):
+                    accuracy, difference = self.values(a | b)
+                    played.append((a | b, accuracy, difference, weights[0] * accuracy + weights[1] * difference))
+                threshold = thresholds.get(len(played[0][0]), by_round[min(round_number, 3)])
+                reached = sum(accuracy >= threshold for _, accuracy, _, _ in played)
+                count = min(max(reached, keep[0]), keep[1])
+                best = [one for one in played if not any(one[0].values())]
+                played = sorted(sorted(played, key=lambda one: -one[1])[:count], key=lambda one: -one[3])
+                if survivor and best[0] not in played:
+                    played.append(best[0])
+                merged.append([composition for composition, *_ in played])
+            blocks = merged + blocks[len(blocks) // 2 * 2 :]
+            round_number += 1
+        return played
 
 
 def timed(work: Callable[[], Result], *, repeats: int) -> tuple[Result, float]:
