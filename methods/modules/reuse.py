@@ -1,0 +1,150 @@
+"""Class modules of several trained networks put to use together: for a better model of one task, or for a new task.
+
+Source: GradSplitter (Qi et al., TOSEM 2023, arXiv 2311.04438) and its public code: for each class the module with the
+best one-vs-rest F1 is taken, scores are put side by side without any further normalisation, and the largest wins.
+
+Shapes: B = samples, N = samples of a split, M = modules.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from methods.contract import Normalization, Split
+from methods.measure.predict import predict
+from methods.modules.library import ModuleLibrary
+from methods.modules.side_by_side import as_network
+from methods.networks.architecture import Architecture, Node
+from methods.networks.graph import Network
+from methods.networks.joining import joined
+from methods.networks.restore import restore
+
+_NORMALISE = "normalise"
+_EPS = 1e-5
+
+
+@dataclass(frozen=True)
+class ModulePick:
+    """One class module of one library."""
+
+    library: ModuleLibrary
+    class_name: str
+    normalization: Normalization
+    """Of the inputs that the library's network was trained on."""
+
+
+def compose_across(picks: Sequence[ModulePick]) -> Network:
+    """The network that puts modules of different libraries side by side: score j is that of pick j.
+
+    Inputs are normalised as for the first pick. Branches whose networks saw inputs normalised otherwise begin with a
+    batch normalisation that converts them; folded into the convolution behind it, it would be wrong where zeros pad.
+
+    Raises:
+        ValueError: No picks; networks that read inputs of different shapes; a class that its library has not; or a
+            library whose modules give no score of their own.
+    """
+    if not picks:
+        raise ValueError("compose_across: no modules; pick at least one")
+    shape = picks[0].library.network.architecture.input_shape
+    for pick in picks:
+        other = pick.library.network.architecture.input_shape
+        if other != shape:
+            raise ValueError(
+                f"compose_across: the module of '{picks[0].class_name}' reads inputs of shape {shape}, that of "
+                f"'{pick.class_name}' {other}; train both on one shape, e.g. with `image_shape` of the task's data"
+            )
+        if pick.library.composition != "side_by_side":
+            raise ValueError(
+                f"compose_across: the module of '{pick.class_name}' was made to be united with others of its own "
+                "network, so its logit says nothing beside other networks' scores; use modules of gradsplitter or "
+                "cnnsplitter"
+            )
+    first = picks[0].normalization
+    return joined([_branch(pick, first) for pick in picks]).eval()
+
+
+def module_f1(
+    library: ModuleLibrary, split: Split, *, labels: Sequence[int], normalization: Normalization, device: str
+) -> list[float]:
+    """One-vs-rest F1 of each module of a library, by the module's own decision; not a number where it has no sample.
+
+    A module with a head decides by its score: above 0.5 after the sigmoid. One without has no scale of its own, so it
+    decides as it would in the composition of its library: where its score is the largest.
+
+    Args:
+        split: Samples, whose targets may number other classes than the library does.
+        labels: For each class of the library the target that stands for it.
+        normalization: Of the library's inputs.
+        device: Where the library's network lies.
+    """
+    network = as_network(library.compose(library.class_names)).to(device)
+    scores_NM = predict(network, split, normalization=normalization, device=device).cpu()
+    if library.heads is not None:
+        decided_NM = scores_NM > 0
+    else:
+        decided_NM = torch.zeros_like(scores_NM, dtype=torch.bool).scatter_(1, scores_NM.argmax(1, keepdim=True), True)
+    targets = split.targets.cpu()
+    return [_f1(decided_NM[:, module], targets == label) for module, label in enumerate(labels)]
+
+
+def best_modules(f1_by_library: Sequence[Sequence[float]]) -> list[int]:
+    """For each class the library whose module has the best F1, of equal ones the first.
+
+    Args:
+        f1_by_library: Of each library its modules' F1, in one common order of the classes; not a number where a library
+            has no such module or could not be judged.
+
+    Raises:
+        ValueError: No library can be judged on some class.
+    """
+    chosen = []
+    for place, values in enumerate(zip(*f1_by_library, strict=True)):
+        known = [index for index, value in enumerate(values) if not math.isnan(value)]
+        if not known:
+            raise ValueError(f"best_modules: no library has an F1 for class {place}; give samples of it")
+        chosen.append(max(known, key=lambda index: (values[index], -index)))
+    return chosen
+
+
+def _f1(decided_N: Tensor, true_N: Tensor) -> float:
+    if not bool(true_N.any()):
+        return math.nan
+    return 2 * int((decided_N & true_N).sum()) / (int(decided_N.sum()) + int(true_N.sum()))
+
+
+def _branch(pick: ModulePick, given: Normalization) -> Network:
+    module = as_network(pick.library.compose([pick.class_name])).cpu()
+    return module if pick.normalization == given else _converted(module, given, pick.normalization)
+
+
+def _converted(network: Network, given: Normalization, wanted: Normalization) -> Network:
+    """The network for inputs normalised as `given`, where its own reads them as `wanted`."""
+    first, *nodes = network.architecture.nodes
+    channels = network.architecture.input_shape[0]
+    convert = Node(_NORMALISE, "batch_norm", (first.name,), {"features": channels, "eps": _EPS})
+    behind = [
+        replace(node, inputs=tuple(_NORMALISE if name == first.name else name for name in node.inputs))
+        for node in nodes
+    ]
+    mean_a, std_a, mean_b, std_b = (
+        torch.tensor(values, dtype=torch.float64).expand(channels)
+        for values in (given.mean, given.std, wanted.mean, wanted.std)
+    )
+    # x * std_a + mean_a is the raw input; the variance is such that eps makes it one.
+    tensors = {
+        "weight": (std_a / std_b).float(),
+        "bias": ((mean_a - mean_b) / std_b).float(),
+        "running_mean": torch.zeros(channels),
+        "running_var": torch.full((channels,), 1 - _EPS),
+        "num_batches_tracked": torch.tensor(0),
+    }
+    state = {f"nodes.{_NORMALISE}.{name}": tensor for name, tensor in tensors.items()} | {
+        name: tensor.clone() for name, tensor in network.state_dict().items()
+    }
+    architecture = Architecture((first, convert, *behind), network.architecture.input_shape)
+    return restore(architecture, state, like=network)
