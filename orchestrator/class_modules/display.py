@@ -16,7 +16,9 @@ def show_libraries(lines: Sequence[LibraryLine], *, store: str) -> None:
     """Print one line per run with class modules."""
     console = terminal()
     if not lines:
-        console.print(f"no run with class modules in {store}; those of activation_driven have them")
+        console.print(
+            f"no run with class modules in {store}; those of activation_driven, gradsplitter and cnnsplitter have them"
+        )
         return
     headings = (
         *("run", "task", "method", "settings", "seed", "classes"),

@@ -17,7 +17,7 @@ from orchestrator.report.tradeoff import tradeoff_axes, tradeoff_marks
 from orchestrator.subtask_comparison import SubtaskComparison
 
 _COLUMNS = 3
-_PANEL_INCHES = (6.4, 4.4)
+_PANEL_INCHES = (6.4, 4.8)
 
 
 def modules_png(tasks: Sequence[SubtaskComparison]) -> bytes:
@@ -60,8 +60,11 @@ def _draw(panel: Any, found: SubtaskComparison) -> None:
     panel.set_ylabel(f"{found.split} reuse accuracy")
     panel.legend(
         fontsize=8,
-        loc="lower right",
-        framealpha=0.9,
+        # Below the axes: points of methods that cost much accuracy lie in every corner.
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.13),
+        ncols=3,
+        frameon=False,
         title=f"beside the points: {named}; filled: its method's front" if named else None,
         title_fontsize=7,
     )
