@@ -45,10 +45,14 @@ def machine_faults(study: Study) -> list[Fault]:
     asked = study.resources
     cpus, gpus = num_cpus(), num_gpus() if asked.gpus else 0
     faults = []
-    for name, wanted in (("cpus", asked.cpus), ("threads", asked.threads)):
+    for name, wanted in (("cpus", asked.cpus), ("threads", asked.threads), ("helpers", asked.cpus_in_all)):
         if wanted > cpus:
-            message = f"{wanted} asked, this machine has {cpus}; ask for fewer or name a cluster: `executor: ray://...`"
-            faults.append((name, message))
+            what = "CPUs for a run with its helpers " if name == "helpers" else ""
+            message = (
+                f"{wanted} {what}asked, this machine has {cpus}; ask for fewer or name a cluster: `executor: ray://...`"
+            )
+            if name != "helpers" or asked.helpers:
+                faults.append((name, message))
     if asked.gpus > gpus:
         mend = "set `gpus: 0`" if gpus == 0 else "ask for fewer"
         found = f"{gpus} found" if gpus else "none found"

@@ -151,7 +151,7 @@ def _num_workers(study: Study) -> int:
     """Runs at a time. Of a cluster nothing is known before joining it, so this machine stands for it."""
     if study.executor == "inline":
         return 1
-    fit = max(1, num_cpus() // study.resources.cpus)
+    fit = max(1, num_cpus() // study.resources.cpus_in_all)
     return min(fit, study.resources.workers or fit)
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from methods.crew import spread
 from methods.task_spec import DataSpec, NetworkSpec, TaskSpec
 from orchestrator.errors import StoreFull
 from orchestrator.executors.base import let_all_go_on
@@ -149,6 +150,35 @@ def where_samples_lie(work: Work, data: TaskData, settings: WorkerSettings, judg
     address = task.train.inputs.data_ptr()
     shared = float(any(_holds(line, address) and "/dev/shm" in line for line in _memory_map()))
     return Completion(work, "finished", 0.0, measured={"process": {"id": float(os.getpid()), "shared": shared}})
+
+
+def spreading(work: Work, data: TaskData, settings: WorkerSettings, judge: Judge) -> Completion:
+    """A run that spreads parts, twice, and says what came of each and which process did it."""
+    del data, settings, judge
+    spread(_squared_slowly, 0.0, range(3))
+    found = spread(_squared_slowly, 10.0, range(7))
+    measured = {
+        "squares": {str(part): value for part, (value, _) in enumerate(found)},
+        "processes": {str(part): float(process) for part, (_, process) in enumerate(found)},
+    }
+    return Completion(work, "finished", 0.0, measured=measured)
+
+
+def spreading_over_the_dying(work: Work, data: TaskData, settings: WorkerSettings, judge: Judge) -> Completion:
+    """A run whose helpers are killed by the parts they are given."""
+    del data, settings, judge
+    found = spread(_squared_or_killed, os.getpid(), range(4))
+    return Completion(work, "finished", 0.0, measured={"squares": dict(zip("abcd", found, strict=True))})
+
+
+def _squared_slowly(shared: float, part: int) -> tuple[float, int]:
+    return shared + part**2, os.getpid()
+
+
+def _squared_or_killed(worker: int, part: int) -> float:
+    if os.getpid() != worker:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 10.0 + part**2
 
 
 def _memory_map() -> list[str]:

@@ -47,10 +47,13 @@ from methods.cnn_decomposition.layers import (
 )
 from methods.cnn_decomposition.module_sizes import mean_module_share
 from methods.contract import Monitor
+from methods.crew import spread
 from methods.networks.architecture import Architecture
 
 _ORDER, _CUTS, _MUTATIONS, _START = range(4)
 """What a stream of random numbers is for."""
+_PART = 64
+"""Candidates that run together, and that one process does at a time; the same however many there are."""
 
 
 @dataclass
@@ -221,10 +224,19 @@ def _evaluated(
         candidates = [
             torch.stack([kept[label][layer][row] for (label, _), row in rows]) for layer in range(len(ground.layers))
         ]
-        computed = ground.runner.class_logits(candidates, torch.tensor([label for (label, _), _ in rows]))
+        class_R = torch.tensor([label for (label, _), _ in rows])
+        parts = [
+            ([kept_RC[own] for kept_RC in candidates], class_R[own])
+            for own in torch.split(torch.arange(len(rows)), _PART)
+        ]
+        computed = torch.cat(spread(_class_logits, ground.runner, parts))
         memory = memory | dict(zip(new, computed, strict=True))
     memory = {key: memory[key] for of_class in keys for key in of_class}
     return [torch.stack([memory[key] for key in of_class]) for of_class in keys], memory
+
+
+def _class_logits(runner: CandidateRunner, part: tuple[list[Tensor], Tensor]) -> Tensor:
+    return runner.class_logits(*part)
 
 
 def _judged(

@@ -40,6 +40,7 @@ def open_executor(study: Study, settings: WorkerSettings, tasks: Mapping[str, Ta
             cpus=study.resources.cpus,
             gpus=study.resources.gpus,
             workers=study.resources.workers,
+            helpers=study.resources.helpers,
             address=wanted if wanted.startswith("ray://") else os.environ.get("RAY_ADDRESS"),
         )
     try:

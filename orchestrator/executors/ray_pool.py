@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from methods.crew import working_with
 from orchestrator.errors import PareError, ServiceMissing
 from orchestrator.executors.base import let_all_go_on
+from orchestrator.executors.ray_crew import RayCrew
 from orchestrator.runs import Failure
 from orchestrator.work import Completion, Execute, Judge, Report, Work, WorkerSettings
 
@@ -43,13 +45,24 @@ class _Worker:
     It has two threads: one works, the other carries reports out and requests to stop in.
     """
 
-    def __init__(self, settings: WorkerSettings, references: Mapping[str, Any], run_work: Execute) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        references: Mapping[str, Any],
+        run_work: Execute,
+        helpers: int,
+        room: tuple[float, float],
+    ) -> None:
         self._settings = settings
         self._references = references
         self._tasks: dict[str, TaskData] = {}
         self._run_work = run_work
         self._reports: list[Report] = []
         self._unwanted: set[str] = set()
+        cpus, gpus = room
+        self._crew = (
+            RayCrew(_ray(), helpers=helpers, cpus=cpus, gpus=gpus, threads=settings.threads) if helpers else None
+        )
 
     def run(self, work: Work) -> Completion:
         self._unwanted.discard(work.run.key)
@@ -57,7 +70,8 @@ class _Worker:
         if name not in self._tasks:
             # The arrays inside are views of this node's object store, not copies.
             self._tasks[name] = _ray().get(self._references[name])
-        return self._run_work(work, self._tasks[name], self._settings, self._judge)
+        with working_with(self._crew):
+            return self._run_work(work, self._tasks[name], self._settings, self._judge)
 
     def exchange(self, unwanted: set[str]) -> list[Report]:
         """Take the keys of runs to stop, give the reports since the last call."""
@@ -82,6 +96,7 @@ class RayPool:
         cpus: float,
         gpus: float = 0,
         workers: int | None = None,
+        helpers: int = 0,
         address: str | None = None,
     ) -> None:
         """Start or join a cluster and fill it with workers.
@@ -93,6 +108,7 @@ class RayPool:
             cpus: CPUs that one worker holds.
             gpus: GPUs that one worker holds; a part of one is allowed.
             workers: At most so many workers; None fills the cluster.
+            helpers: Further actors of each worker, to which a method may hand parts of its run; each holds as much.
             address: `ray://...` or `auto` to join a cluster; None starts a local one that ends with `close`.
 
         Raises:
@@ -108,21 +124,24 @@ class RayPool:
         self._owns_cluster = self._connect(address, tasks)
         room = self._ray.cluster_resources()
         fits = min(
-            int(room.get("CPU", 0) / cpus) if cpus else 10**6,
-            int(room.get("GPU", 0) / gpus) if gpus else 10**6,
+            int(room.get("CPU", 0) / (cpus * (1 + helpers))) if cpus else 10**6,
+            int(room.get("GPU", 0) / (gpus * (1 + helpers))) if gpus else 10**6,
         )
         self.slots = min(fits, workers) if workers else fits
         if self.slots < 1:
             self.close()
+            who = f"a worker with {helpers} helpers" if helpers else "a worker"
             raise ServiceMissing(
-                f"resources: a worker needs {cpus:g} CPUs and {gpus:g} GPUs, but the cluster has "
-                f"{room.get('CPU', 0):g} and {room.get('GPU', 0):g}; ask for less or join a larger cluster"
+                f"resources: {who} needs {cpus * (1 + helpers):g} CPUs and {gpus * (1 + helpers):g} GPUs, but the "
+                f"cluster has {room.get('CPU', 0):g} and {room.get('GPU', 0):g}; ask for less or join a larger cluster"
             )
         references = {name: self._ray.put(data) for name, data in tasks.items()}
         actor = self._ray.remote(_Worker).options(
             num_cpus=cpus, num_gpus=gpus, max_concurrency=2, max_restarts=0, max_task_retries=0
         )
-        self._new_worker: Callable[[], Any] = lambda: actor.remote(settings, references, run_work)
+        self._new_worker: Callable[[], Any] = lambda: actor.remote(
+            settings, references, run_work, helpers, (cpus, gpus)
+        )
         self._idle += [self._new_worker() for _ in range(self.slots)]
 
     def _connect(self, address: str | None, tasks: Mapping[str, TaskData]) -> bool:

@@ -100,6 +100,13 @@ class Resources(_Spec):
     """Further attempts at a run whose worker died; one that raised would raise again."""
     workers: int | None = Field(default=None, ge=1)
     """Most runs at a time; None: as many as fit."""
+    helpers: int = Field(default=0, ge=0)
+    """Further processes of each run, each with as many CPUs, GPUs and threads, for methods that can use them."""
+
+    @property
+    def cpus_in_all(self) -> int:
+        """Of one run and its helpers."""
+        return self.cpus * (1 + self.helpers)
 
 
 class ReportSettings(_Spec):

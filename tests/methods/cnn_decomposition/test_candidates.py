@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 
@@ -77,6 +79,14 @@ def test_logits_beyond_half_precision_are_cut_down(network: Network, task: Prepa
     found = CandidateRunner(large, layers, task.validation, task).class_logits(kept, torch.tensor([0, 1]))
     assert bool(torch.isfinite(found).all())
     assert float(found.abs().max()) > 5e4
+
+
+def test_a_runner_in_another_process_gives_the_same(network: Network, task: PreparedTask) -> None:
+    layers = maskable_layers(network.architecture)
+    kept, classes = _random_kept(layers, 5), torch.arange(5)
+    runner = CandidateRunner(network, layers, task.validation, task)
+    copied = pickle.loads(pickle.dumps(runner))
+    assert torch.equal(runner.class_logits(kept, classes), copied.class_logits(kept, classes))
 
 
 def test_sensitivity_is_the_accuracy_with_few_kernels_in_one_layer(network: Network, task: PreparedTask) -> None:

@@ -14,7 +14,18 @@ from orchestrator.errors import ServiceMissing, StoreFull
 from orchestrator.executors.ray_pool import RayPool
 from orchestrator.store import Store
 from orchestrator.work import Completion, Report, Work, WorkerSettings
-from tests.fakes import a_run, a_task, killed, killed_once, no_op, reporting, store_is_full, where_samples_lie
+from tests.fakes import (
+    a_run,
+    a_task,
+    killed,
+    killed_once,
+    no_op,
+    reporting,
+    spreading,
+    spreading_over_the_dying,
+    store_is_full,
+    where_samples_lie,
+)
 
 pytestmark = pytest.mark.service
 
@@ -122,3 +133,28 @@ def test_trouble_with_the_store_is_told_in_the_workers_own_words(tmp_path: Path,
         _all(pool, 1)
     pool.close()
     assert str(caught.value) == "store/runs: No space left on device; free some space"
+
+
+def test_a_worker_hands_parts_of_its_run_to_helpers(tmp_path: Path, data: TaskData) -> None:
+    pool = _pool(tmp_path, data, spreading, workers=1, cpus=0.2, helpers=2)
+    pool.submit(Work(a_run()))
+    [ended] = _all(pool, 1)
+    pool.close()
+    assert ended.failure is None
+    squares = [ended.measured["squares"][str(part)] for part in range(7)]
+    assert squares == [10.0 + part**2 for part in range(7)]
+    assert len(set(ended.measured["processes"].values())) == 3
+
+
+def test_parts_of_a_helper_that_died_are_done_by_the_worker(tmp_path: Path, data: TaskData) -> None:
+    pool = _pool(tmp_path, data, spreading_over_the_dying, workers=1, cpus=0.2, helpers=2)
+    pool.submit(Work(a_run()))
+    [ended] = _all(pool, 1)
+    pool.close()
+    assert ended.failure is None
+    assert list(ended.measured["squares"].values()) == [10.0 + part**2 for part in range(4)]
+
+
+def test_helpers_that_do_not_fit_are_told(tmp_path: Path, data: TaskData) -> None:
+    with pytest.raises(ServiceMissing, match="a worker with 9 helpers needs 10 CPUs"):
+        _pool(tmp_path, data, no_op, cpus=1.0, helpers=9)
