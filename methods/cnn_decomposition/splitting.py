@@ -87,7 +87,8 @@ def split_network(
 class _Session:
     def __init__(self, source: Network, task: Task, config: GradSplitterConfig, monitor: Monitor) -> None:
         # Inference mode throughout, so normalisation is part of the convolutions before it.
-        self._network = fold_batch_norm(source).eval().requires_grad_(False)
+        network = fold_batch_norm(source).eval().requires_grad_(False)
+        self._network: Network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._task = task
         self._config = config
         self._monitor = monitor

@@ -88,6 +88,9 @@ class _RectifyAndMask(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor, mask_MC: Tensor, batch: int) -> Tensor:
         rectified = F.relu(value)
+        if rectified.dim() == 4:
+            # Of a single input channel both layouts are one, and convolutions then put out the one that pools slowly.
+            rectified = rectified.contiguous(memory_format=torch.channels_last)
         ctx.save_for_backward(rectified, mask_MC)
         masked: Tensor = (_by_copy(rectified, batch) * _beside(mask_MC, value)).flatten(0, 1)
         return masked
