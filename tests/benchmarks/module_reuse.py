@@ -44,7 +44,7 @@ SKEWS = (1, 3, 4, 6, 8, 10, 11, 14, 15, 16)
 """Of the paper's ten SimCNN models on CIFAR-10."""
 CIFAR10 = DataSpec(source="parquet_images", path="${PAREDOWN_CIFAR10}")
 DIGITS = DataSpec(source="digits", image_shape=(3, 32, 32))
-NETWORK = NetworkSpec(name="simcnn_gradsplitter", arguments={"stages": [16, 32, 64, 64, 64], "hidden": [128, 128]})
+NETWORK = NetworkSpec(name="simcnn_gradsplitter", arguments={"stages": [8, 16, 32, 32, 32], "hidden": [64, 64]})
 PAIRS = (("cat", "3"), ("ship", "8"), ("frog", "0"), ("truck", "7"))
 
 Row = dict[str, float]
