@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from methods import artefact
-from methods.data.dataset import DataError
-from methods.data.load import load_dataset
+from methods.contract import Normalization
 from methods.export import Deployed, Format
 from methods.measure import deployed_sizes
 from methods.modules.compacting import deployed_form
 from methods.modules.grading import CompositionQuality, composition_quality
 from methods.modules.library import ModuleLibrary
-from methods.modules.side_by_side import as_network
-from methods.tasks import build_task, prepare
+from methods.modules.side_by_side import Delivered, as_network
+from orchestrator.class_modules.naming import few, label_of
+from orchestrator.class_modules.samples import SamplesMissing, task_of
 from orchestrator.errors import ExportRefused
 from orchestrator.export.description import LOGITS, Subject, normalization_of
 from orchestrator.export.place import choose_place
@@ -123,11 +122,10 @@ def _write(
 ) -> Composition:
     """Compose, measure, write; `names` in the order of the library."""
     composed = library.compose(names)
-    stored = artefact.encode(deployed_form(composed))
-    deployed = Deployed(as_network(artefact.decode(stored)), stored, normalization_of(result))
+    deployed = as_deployed(composed, normalization_of(result))
     measured, not_measured = _measured(library, names, deployed, result)
     variant = GradedVariant(
-        label=_label(names),
+        label=label_of(names),
         kind="module" if len(names) == 1 else "composed",
         settings={"classes": list(names), **library.settings},
         validation=dict(measured.values) if measured else {},
@@ -139,7 +137,7 @@ def _write(
         result,
         variant,
         deployed,
-        chosen=f"{'the module' if len(names) == 1 else 'composed of the modules'} of {_few(names)}",
+        chosen=f"{'the module' if len(names) == 1 else 'composed of the modules'} of {few(names)}",
         meaning=_meaning(library, names),
         more={
             "classes": list(names),
@@ -159,8 +157,10 @@ def _write(
     )
 
 
-_LONGEST_LABEL = 80
-"""Bytes of a file's name, after the run's key."""
+def as_deployed(delivered: Delivered, normalization: Normalization | None) -> Deployed:
+    """What there is to export of a composition: deployed, written, and read back."""
+    stored = artefact.encode(deployed_form(delivered))
+    return Deployed(as_network(artefact.decode(stored)), stored, normalization)
 
 
 def _measured(
@@ -169,14 +169,10 @@ def _measured(
     """How right the network is on validation samples of its classes; or why nobody can tell."""
     if len(names) == 1:
         return None, "a single module tells nothing apart: compose at least two classes"
-    run = result.run
     try:
-        data = prepare(run.task, load_dataset(run.task.data, test_share=run.task.test_share))
-    except DataError as error:
-        return None, f"the run's samples are not at hand: {error}"
-    if data.fingerprint != run.data_fingerprint:
-        return None, "the samples at hand are not those that the run was made with"
-    task = build_task(run.task, data, name=run.task_name, seed=run.seed, device="cpu")
+        task = task_of(result)
+    except SamplesMissing as missing:
+        return None, str(missing)
     return composition_quality(deployed.network, library.indices(names), task.validation, task), ""
 
 
@@ -198,23 +194,4 @@ def _cards(result: RunResult, names: Sequence[str]) -> list[Any]:
 
 
 def _file_name(key: str, names: Sequence[str], kind: Format) -> str:
-    return f"{key}-{_label(names)}{kind.suffix}"
-
-
-def _label(names: Sequence[str]) -> str:
-    """What a composition is called in file names: its classes, and where these must be changed or cut a digest too."""
-    kind = "module" if len(names) == 1 else "composed"
-    plain = "-".join([kind, *("".join(map(_plain, name)) for name in names)])
-    if len(plain) <= _LONGEST_LABEL and "_" not in plain:
-        return plain
-    digest = hashlib.sha256("\0".join(names).encode()).hexdigest()[:8]
-    return f"{plain[:_LONGEST_LABEL]}-{digest}"
-
-
-def _plain(letter: str) -> str:
-    return letter if letter.isascii() and letter.isalnum() else "_"
-
-
-def _few(names: Sequence[str]) -> str:
-    """The names, or the first few and how many more."""
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    return f"{key}-{label_of(names)}{kind.suffix}"

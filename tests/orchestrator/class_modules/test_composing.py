@@ -14,7 +14,8 @@ from methods.data.load import load_dataset
 from methods.export import FORMATS
 from methods.measure import predict
 from methods.tasks import TaskData, build_task, prepare
-from orchestrator.class_modules import composing, export_all, export_composition, libraries, modules_of
+from orchestrator.class_modules import export_all, export_composition, libraries, modules_of, samples
+from orchestrator.class_modules.naming import label_of
 from orchestrator.errors import ExportRefused, UnknownRecord
 from orchestrator.execution import execute
 from orchestrator.library_results import stored_library
@@ -121,7 +122,7 @@ def test_without_the_samples_the_file_is_written_and_says_that_it_was_not_measur
     def gone(*_: object, **__: object) -> None:
         raise DataError("no such folder")
 
-    monkeypatch.setattr(composing, "load_dataset", gone)
+    monkeypatch.setattr(samples, "load_dataset", gone)
     made = export_composition(key, ["0", "1"], store=store)
     assert made.accuracy is None
     assert "not at hand: no such folder" in made.not_measured
@@ -153,11 +154,11 @@ def test_a_file_in_the_way_is_kept(store: Store, key: str) -> None:
     "classes", [("C#",), ("C+",), ("a b",), ("a/b",), ("x" * 300,), ("\u732b" * 90,), tuple(map(str, range(100)))]
 )
 def test_every_composition_has_a_name_of_its_own_that_a_file_can_bear(classes: tuple[str, ...]) -> None:
-    name = composing._label(classes)
+    name = label_of(classes)
     assert len(name.encode()) < 100
     assert not set(name) & set("/ #+")
     others = [("C#",), ("C+",), ("a b",), ("a/b",), tuple(map(str, range(99))), ("C_",)]
-    assert name not in [composing._label(other) for other in others if other != classes]
+    assert name not in [label_of(other) for other in others if other != classes]
 
 
 def test_one_file_in_the_way_of_all_modules_leaves_none_written(store: Store, key: str) -> None:
