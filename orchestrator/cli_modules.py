@@ -31,6 +31,12 @@ app = typer.Typer(
 _KeyArgument = Annotated[str, typer.Argument(metavar="RUN_KEY", help="Key of a run, as `pare modules list` has it.")]
 
 
+_KeysArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="RUN_KEY...", help="Key of a run, as `pare modules list` has it; or of several runs."),
+]
+
+
 @app.command("list")
 def list_modules(as_json: JsonOption = False, store: StoreOption = DEFAULT_STORE) -> None:
     """List the runs that have class modules."""
@@ -67,7 +73,7 @@ def show_modules(
 
 @app.command("compose")
 def compose_modules(
-    key: _KeyArgument,
+    keys: _KeysArgument,
     classes: ClassesOption,
     format: FormatOption = None,
     store: StoreOption = DEFAULT_STORE,
@@ -78,24 +84,28 @@ def compose_modules(
 ) -> None:
     """Write a network for some classes to a file.
 
-    Composed of their modules without training, measured on the run's validation samples, described beside it.
+    Composed of their modules without training, measured on validation samples, described beside it. Of several runs
+    each class gets the module with the best F1; these must have modules that run side by side (gradsplitter,
+    cnnsplitter).
     """
-    from orchestrator.class_modules import export_composition
-    from orchestrator.class_modules.display import show_composition
+    from orchestrator.class_modules import export_across, export_composition
+    from orchestrator.class_modules.display import show_composition, show_composition_across
 
-    made = export_composition(
-        key,
-        classes,
-        store=existing_store(store),
-        format=format,
-        output=output,
-        force=force,
-        latency=latency,
-    )
+    opened = existing_store(store)
+    if len(keys) == 1:
+        made = export_composition(
+            keys[0], classes, store=opened, format=format, output=output, force=force, latency=latency
+        )
+        if as_json:
+            print_json(made.to_json())
+        else:
+            show_composition(made)
+        return
+    across = export_across(keys, classes, store=opened, format=format, output=output, force=force, latency=latency)
     if as_json:
-        print_json(made.to_json())
+        print_json(across.to_json())
     else:
-        show_composition(made)
+        show_composition_across(across)
 
 
 @app.command("export")

@@ -27,7 +27,12 @@ ExecutorOption = Annotated[
 ]
 OtherStoreOption = Annotated[str | None, typer.Option("--store", help="Instead of the study's store.")]
 ClassesOption = Annotated[
-    list[str], typer.Option("--class", metavar="NAME", help="A class, by name; give it once for each.")
+    list[str],
+    typer.Option(
+        "--class",
+        metavar="NAME",
+        help="A class, by name; give it once for each. Of several runs RUN_KEY:NAME takes the module of that run.",
+    ),
 ]
 FormatOption = Annotated[
     str | None,

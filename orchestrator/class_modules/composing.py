@@ -138,7 +138,7 @@ def _write(
         variant,
         deployed,
         chosen=f"{'the module' if len(names) == 1 else 'composed of the modules'} of {few(names)}",
-        meaning=_meaning(library, names),
+        meaning=meaning_of(library, names),
         more={
             "classes": list(names),
             "validation_samples": measured.num_samples if measured else 0,
@@ -176,7 +176,7 @@ def _measured(
     return composition_quality(deployed.network, library.indices(names), task.validation, task), ""
 
 
-def _meaning(library: ModuleLibrary, names: Sequence[str]) -> str:
+def meaning_of(library: ModuleLibrary, names: Sequence[str]) -> str:
     """Of the outputs; empty: as of every module."""
     if library.heads is None:
         return LOGITS if len(names) > 1 else ""

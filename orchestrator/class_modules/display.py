@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from orchestrator.display import show_export, table, terminal
 
 if TYPE_CHECKING:
-    from orchestrator.class_modules import Composition, LibraryLine
+    from rich.console import Console
+
+    from orchestrator.class_modules import Composition, CompositionAcross, LibraryLine
+    from orchestrator.class_modules.choosing import Choice
     from orchestrator.module_results import ModulesResult
 
 
@@ -107,7 +110,56 @@ def show_composition(made: Composition) -> None:
         console.print(f"accuracy: not measured; {made.not_measured}")
     else:
         console.print(f"accuracy: {made.accuracy:.4f} on {made.num_samples} validation samples of these classes")
-    for name, size in made.sizes.items():
-        share = size / made.dense_sizes[name]
-        console.print(f"{name.replace('_', ' ')}: {size:,}, {share:.1%} of the dense network's")
+    _show_sizes(console, made.sizes, made.dense_sizes, dense="the dense network's")
     show_export(made.export)
+
+
+def show_composition_across(made: CompositionAcross) -> None:
+    """Print which run gives which module, what the composition is worth beside each run's own, where it was written."""
+    console = terminal()
+    console.print(f"composition of {', '.join(made.classes)}", style="bold")
+    rows = [
+        (
+            choice.class_name,
+            choice.run_key,
+            choice.method,
+            _reason(choice),
+            _decimal(choice.f1),
+            _decimal(choice.next_best),
+        )
+        for choice in made.choices
+    ]
+    console.print(table(("class", "run", "method", "chosen as", "F1", "next best run"), rows, num_left=4))
+    console.print(f"F1: one class against the others, on {made.f1_measured_on}")
+    found = made.measured
+    if found.accuracy is None:
+        console.print(f"accuracy: not measured; {found.not_measured}")
+    else:
+        console.print(
+            f"accuracy: {found.accuracy:.4f} on these {found.num_samples} samples, by which modules were chosen too"
+        )
+    if found.single_runs:
+        best = max(found.single_runs, key=lambda key: found.single_runs[key])
+        console.print(f"best single run: {found.single_runs[best]:.4f}, {best} with its own modules of these classes")
+        for key, accuracy in found.single_runs.items():
+            console.print(f"  {key} by itself: {accuracy:.4f}")
+    for caution in made.cautions:
+        console.print(f"caution: {caution}")
+    console.print("sizes, each module a branch of its own, so that weights which two have in common are there twice:")
+    _show_sizes(console, made.sizes, made.dense_sizes, dense=f"run {made.choices[0].run_key}'s dense network's")
+    show_export(made.export)
+
+
+def _reason(choice: Choice) -> str:
+    if choice.pinned:
+        return "asked for"
+    return "best F1" if len(choice.f1_by_run) > 1 else "only run"
+
+
+def _show_sizes(console: Console, sizes: dict[str, int], dense_sizes: dict[str, int], *, dense: str) -> None:
+    for name, size in sizes.items():
+        console.print(f"{name.replace('_', ' ')}: {size:,}, {size / dense_sizes[name]:.1%} of {dense}")
+
+
+def _decimal(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

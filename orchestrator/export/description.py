@@ -48,7 +48,7 @@ class Subject:
     """A network to export, and what is known of it."""
 
     result: RunResult
-    """Of the run it comes from."""
+    """Of the run it comes from; where these are several, the one whose normalisation its inputs have."""
     variant: GradedVariant
     deployed: Deployed
     chosen: str
@@ -57,8 +57,15 @@ class Subject:
     """Of the outputs; empty: what those of its kind mean as a rule."""
     test: Mapping[str, float] | None = None
     """Figures of the locked test split; None where it was not opened for this network."""
+    runs: tuple[RunResult, ...] = ()
+    """All that it comes from, where parts of several were put together."""
     more: Json = field(default_factory=dict)
     """What else is to be said of it, by heading."""
+
+    @property
+    def run_keys(self) -> str:
+        """Of all runs it comes from, to be read."""
+        return ", ".join(run.key for run in self.runs or (self.result,))
 
 
 def describe(subject: Subject, *, kind: Format, num_bytes: int, difference: float, latency: Json | None) -> Json:
@@ -69,18 +76,15 @@ def describe(subject: Subject, *, kind: Format, num_bytes: int, difference: floa
         latency: From `measure_latency`; None where it was not asked for.
     """
     result, variant, deployed = subject.result, subject.variant, subject.deployed
-    run = result.run
     num_outputs = deployed.network.architecture.num_outputs
     class_names = list(variant.per_class)
     return {
         "format": kind.name,
         "bytes": num_bytes,
-        "run_key": result.key,
+        **_origin(subject),
         "variant": variant.label,
         "kind": variant.kind,
         "settings": variant.settings,
-        "task": {"name": run.task_name, "data": run.task.data.source, "data_fingerprint": run.data_fingerprint},
-        "method": {"name": run.method, "version": run.version, "config": run.config, "seed": run.seed},
         "input": _input(kind, deployed, result.preprocessing or {}),
         "output": {
             "meaning": subject.meaning or _meaning(variant),
@@ -95,6 +99,21 @@ def describe(subject: Subject, *, kind: Format, num_bytes: int, difference: floa
         "verified": {"random_samples": NUM_SAMPLES, "max_abs_difference": difference},
         "latency": latency,
         **subject.more,
+    }
+
+
+def _origin(subject: Subject) -> Json:
+    if not subject.runs:
+        return _run(subject.result)
+    return {"runs": [_run(result) for result in subject.runs]}
+
+
+def _run(result: RunResult) -> Json:
+    run = result.run
+    return {
+        "run_key": result.key,
+        "task": {"name": run.task_name, "data": run.task.data.source, "data_fingerprint": run.data_fingerprint},
+        "method": {"name": run.method, "version": run.version, "config": run.config, "seed": run.seed},
         "made": {"finished_at": result.finished_at} | _without_host(result.environment),
     }
 

@@ -29,6 +29,7 @@ class Export:
     format: str
     num_bytes: int
     run_key: str
+    """Of several runs the keys, with commas between."""
     variant: str
     chosen: str
     """By what the variant was chosen."""
@@ -117,7 +118,7 @@ def write_network(subject: Subject, *, kind: Format, place: tuple[Path, Path], l
         RunFailed: The file does not compute what the network does; nothing is left of it.
     """
     path, description = place
-    key = subject.result.key
+    key = subject.run_keys
     timed = measure_latency(subject.deployed.network) if latency else None
     with parts_of(description, path) as (description_part, part):
         part.write_bytes(kind.write(subject.deployed))

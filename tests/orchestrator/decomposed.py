@@ -15,6 +15,7 @@ from methods.contract import Given, Monitor, Outcome, Prerequisite, Task, TaskIn
 from methods.data.load import load_dataset
 from methods.modules.heads import ModuleHeads
 from methods.modules.library import ModuleLibrary
+from methods.task_spec import TaskSpec
 from methods.tasks import TaskData, prepare
 from methods.training.config import TrainingConfig
 from orchestrator.execution import execute
@@ -77,20 +78,20 @@ def known() -> Iterator[None]:
         yield
 
 
-def digits() -> TaskData:
-    return prepare(TASK, load_dataset(TASK.data, test_share=TASK.test_share))
+def digits(task: TaskSpec = TASK) -> TaskData:
+    return prepare(task, load_dataset(task.data, test_share=task.test_share))
 
 
-def run_of(data: TaskData, method: str, *, seed: int = 0, **config: Any) -> Run:
+def run_of(data: TaskData, method: str, *, seed: int = 0, task: TaskSpec = TASK, **config: Any) -> Run:
     return Run(
-        task_name="digits", task=TASK, data_fingerprint=data.fingerprint, method=method, config=config, seed=seed
+        task_name="digits", task=task, data_fingerprint=data.fingerprint, method=method, config=config, seed=seed
     )
 
 
-def trained(store: Store, data: TaskData, *, seed: int = 0, **config: Any) -> RunResult:
+def trained(store: Store, data: TaskData, *, seed: int = 0, task: TaskSpec = TASK, **config: Any) -> RunResult:
     """The finished run of the method, after the dense one that it needs."""
     for method, fields in (("dense", {}), (Decomposed.name, config)):
-        work = Work(run_of(data, method, seed=seed, **fields))
+        work = Work(run_of(data, method, seed=seed, task=task, **fields))
         result = execute(work, data, WorkerSettings(store.uri), lambda _: False).result
         assert result is not None
     return result
