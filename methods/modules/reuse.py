@@ -43,6 +43,7 @@ def compose_across(picks: Sequence[ModulePick]) -> Network:
 
     Inputs are normalised as for the first pick. Branches whose networks saw inputs normalised otherwise begin with a
     batch normalisation that converts them; folded into the convolution behind it, it would be wrong where zeros pad.
+    Each pick is a branch of its own, also where several are of one library. Weights are copies, on the CPU.
 
     Raises:
         ValueError: No picks; networks that read inputs of different shapes; a class that its library has not; or a

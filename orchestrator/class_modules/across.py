@@ -65,9 +65,10 @@ def export_across(
     """Compose for each class the best module among several runs, measure, and write with a description beside it.
 
     The best module is that with the largest one-vs-rest F1 among the runs that know the class by that name, on
-    validation samples of the classes asked for (see `judging_samples`); the accuracy is measured on the same samples,
-    so it is a little better than on others. The locked test split is not opened. Scores come in the order of
-    `classes`; inputs are normalised as for the run of the first.
+    validation samples of the classes asked for (see `judging_samples`); for one class, or where samples are missing, by
+    the F1 stored with the runs. The accuracy is measured on the samples that chose, so others may see a little less.
+    The locked test split is not opened. Scores come in the order of `classes`; inputs are normalised as for the run of
+    the first. Every module is a branch of its own: weights that two of one run have in common are written twice.
 
     Args:
         keys: Of finished runs in `store` whose class modules run side by side.

@@ -8,9 +8,12 @@ import torch
 
 from methods.contract import Normalization, Split
 from methods.data.normalise import normalise
+from methods.modules.heads import ModuleHeads
 from methods.modules.library import ModuleLibrary
 from methods.modules.reuse import ModulePick, best_modules, compose_across, module_f1
+from methods.networks.architecture import Architecture, Node
 from methods.networks.folding import fold_batch_norm
+from methods.networks.graph import Network
 from methods.surgery import deploy
 from tests.methods.modules.libraries import beside, drawn_library
 from tests.methods.networks.samples import sample_network
@@ -77,6 +80,51 @@ def test_f1_is_counted_from_each_modules_own_decision(heads: bool) -> None:
         hits = int((decided & true).sum())
         expected = 2 * hits / (int(decided.sum()) + int(true.sum()))
         assert found[module] == pytest.approx(expected)
+
+
+def _readable_library(*, heads: bool) -> ModuleLibrary:
+    """Logits are the two inputs where these are positive; a head subtracts 1.5 from the logit of its class."""
+    nodes = (
+        Node("x", "input"),
+        Node("hidden", "linear", ("x",), {"in_features": 2, "out_features": 2}),
+        Node("units", "relu", ("hidden",)),
+        Node("logits", "linear", ("units",), {"in_features": 2, "out_features": 2}),
+    )
+    network = Network(Architecture(nodes, (2,))).eval()
+    stack = ModuleHeads(2, 2)
+    with torch.no_grad():
+        for name in ("hidden", "logits"):
+            network.get_parameter(f"nodes.{name}.weight").copy_(torch.eye(2))
+        stack.hidden_weight[:, 0] = torch.eye(2)
+        stack.score_weight[:, 0] = 1.0
+        stack.score_bias.fill_(-1.5)
+    masks = (torch.ones(2, 2, dtype=torch.bool),)
+    return ModuleLibrary(network, ("a", "b"), masks, heads=stack if heads else None, composition="side_by_side")
+
+
+@pytest.mark.parametrize(("heads", "expected"), [(False, [4 / 6, 2 / 4]), (True, [4 / 5, 0.0])])
+def test_f1_of_five_samples_worked_out_by_hand(heads: bool, expected: list[float]) -> None:
+    # Without heads samples 0, 2, 4 go to a and 1, 3 to b; with heads a says yes to 0 and 2, b to 1, which is of a.
+    split = Split(
+        torch.tensor([[3.0, 1.0], [1.0, 3.0], [2.0, 1.0], [0.0, 1.0], [1.0, 0.0]]), torch.tensor([0, 0, 0, 1, 1])
+    )
+    plain = Normalization(mean=(0.0,), std=(1.0,))
+    found = module_f1(_readable_library(heads=heads), split, labels=[0, 1], normalization=plain, device="cpu")
+    assert found == pytest.approx(expected)
+
+
+def test_putting_modules_to_use_trains_nothing_and_shares_no_weight() -> None:
+    library = _library("small_cnn", 0, heads=True)
+    before = {name: value.clone() for name, value in library.network.state_dict().items()}
+    network = compose_across([ModulePick(library, name, FIRST) for name in library.class_names[:2]])
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(1.0)
+    split = Split((255 * _raw()).to(torch.uint8), torch.zeros(6, dtype=torch.int64))
+    module_f1(library, split, labels=range(len(library.class_names)), normalization=FIRST, device="cpu")
+    assert not network.training
+    assert all(torch.equal(value, before[name]) for name, value in library.network.state_dict().items())
+    assert all(parameter.grad is None for parameter in library.network.parameters())
 
 
 def test_the_best_module_is_taken_and_the_first_of_equals() -> None:
