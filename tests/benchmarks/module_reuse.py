@@ -6,7 +6,8 @@ Three settings of GradSplitter (Qi et al., TOSEM 2023), small enough for two cor
   best F1 on validation is taken. A class that is rare for one model is frequent for another.
 - `new_task`: a class of CIFAR-10 against a digit, modules of two models that never saw each other's images, against a
   model trained from scratch on the two.
-- `splits`: models of classes 0-4 and of 5-9, composed for all ten, against a model trained from scratch on all.
+- `splits`: models of classes 0-4 and of 5-9, composed for all ten and for the 25 pairs with a class of either, against
+  a model trained from scratch on all, its other logits cut off.
 
 Modules are chosen on validation images, which no skew touches; test images are read once, at the end of each repeat.
 
@@ -20,11 +21,13 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from methods.cnn_decomposition.gradsplitter_config import GradSplitterConfig
 from methods.cnn_decomposition.gradsplitter_method import GradSplitter
@@ -32,6 +35,7 @@ from methods.contract import SilentMonitor, Split
 from methods.data.load import load_dataset
 from methods.dense import Dense
 from methods.measure import predict
+from methods.measure.subtasks import restricted_accuracies
 from methods.modules.library import ModuleLibrary
 from methods.modules.reuse import ModulePick, best_modules, compose_across, module_f1
 from methods.modules.side_by_side import as_network
@@ -96,7 +100,14 @@ def decomposed(spec: TaskSpec, seed: int, arguments: argparse.Namespace) -> Sour
 
 
 def accuracy(network: Network, split: Split, task: PreparedTask) -> float:
-    scores = predict(network, split, normalization=task.normalization, device="cpu")
+    return share_right(scores_of(network, split, task), split)
+
+
+def scores_of(network: Network, split: Split, task: PreparedTask) -> Tensor:
+    return predict(network, split, normalization=task.normalization, device="cpu")
+
+
+def share_right(scores: Tensor, split: Split) -> float:
     return float((scores.argmax(dim=1) == split.targets).double().mean())
 
 
@@ -163,10 +174,22 @@ def splits(arguments: argparse.Namespace, seed: int) -> Row:
     task, data = task_of(spec_of(CIFAR10, arguments, fraction=arguments.fraction), seed)
     test = open_test(data, opened_by="benchmark of module reuse")
     composed = compose_across([halves[index // 5].pick(name) for index, name in enumerate(names)])
+    scratch = scores_of(trained(task), test, task)
+    together = scores_of(composed, test, halves[0].task)
     return {
-        "all ten from scratch": accuracy(trained(task), test, task),
-        "modules of both halves composed": accuracy(composed, test, halves[0].task),
+        "all ten from scratch": share_right(scratch, test),
+        "modules of both halves composed": share_right(together, test),
+        "pairs across the halves, from scratch": pairs_across(scratch, test),
+        "pairs across the halves, composed": pairs_across(together, test),
     }
+
+
+def pairs_across(scores: Tensor, split: Split) -> float:
+    """Accuracy on two classes, mean over all pairs of one of the first five and one of the others."""
+    pairs_SK = torch.zeros(25, 10, dtype=torch.bool)
+    for number, (low, high) in enumerate(product(range(5), range(5, 10))):
+        pairs_SK[number, [low, high]] = True
+    return float(restricted_accuracies(scores, split.targets, pairs_SK).mean())
 
 
 def main() -> None:
