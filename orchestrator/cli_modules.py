@@ -85,8 +85,8 @@ def compose_modules(
     """Write a network for some classes to a file.
 
     Composed of their modules without training, measured on validation samples, described beside it. Of several runs
-    each class gets the module with the best F1; these must have modules that run side by side (gradsplitter,
-    cnnsplitter).
+    each class gets the module with the best F1; these must have modules whose scores compare across networks
+    (gradsplitter).
     """
     from orchestrator.class_modules import export_across, export_composition
     from orchestrator.class_modules.display import show_composition, show_composition_across

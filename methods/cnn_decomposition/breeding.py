@@ -56,6 +56,10 @@ _PART = 64
 """Candidates that run together, and that one process does at a time; the same however many there are."""
 
 
+_Memory = dict[tuple[int, bytes], Tensor]
+"""Logits (V,) of a candidate by its class and chromosome."""
+
+
 @dataclass
 class Course:
     """What a search has come to, generation by generation."""
@@ -141,7 +145,9 @@ def breed(
         StoppedEarly: From the monitor.
     """
     course, populations = _begin(ground, config, stored)
-    memory: dict[tuple[int, bytes], Tensor] = {}
+    if len(course) and _ended(course, config):
+        return course
+    memory: _Memory = {}
     told_of_emptied = bool(stored and stored["told_of_emptied"])
     for generation in range(len(course), generations + 1):
         kept, emptied = _decoded(ground, populations)
@@ -199,9 +205,6 @@ def _decoded(ground: Ground, populations: Sequence[Population]) -> tuple[list[li
     return kept, sorted(emptied)
 
 
-_Memory = dict[tuple[int, bytes], Tensor]
-
-
 def _evaluated(
     ground: Ground, populations: Sequence[Population], kept: Sequence[Sequence[Tensor]], memory: _Memory
 ) -> tuple[list[Tensor], _Memory]:
@@ -230,7 +233,8 @@ def _evaluated(
             for own in torch.split(torch.arange(len(rows)), _PART)
         ]
         computed = torch.cat(spread(_class_logits, ground.runner, parts))
-        memory = memory | dict(zip(new, computed, strict=True))
+        # Copied: a view that is remembered would keep all that it was computed with.
+        memory = memory | {key: row.clone() for key, row in zip(new, computed, strict=True)}
     memory = {key: memory[key] for of_class in keys for key in of_class}
     return [torch.stack([memory[key] for key in of_class]) for of_class in keys], memory
 

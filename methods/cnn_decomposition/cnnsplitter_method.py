@@ -2,7 +2,8 @@
 
 Source: Qi, Sun, Gao, Zhang, Li, Liu, "Patching Weak Convolutional Neural Network Models through Modularization and
 Composition", ASE 2022, arXiv 2209.06116, and its public code (qibinhang/CNNSplitter). Of the paper itself only abstract
-and summaries were at hand: behaviour is that of the code.
+and summaries were at hand: behaviour is that of the code. How modules patch weak networks, which that paper is about,
+is in `patching.py`.
 
 Shapes: N = classes, C = kernels of a layer.
 """
@@ -30,6 +31,7 @@ from methods.figures import Figure
 from methods.measure.predict import predict
 from methods.networks.folding import fold_batch_norm
 from methods.networks.graph import Network
+from methods.training.precision import task_precision
 
 _LOWEST_RATIO = 0.05
 
@@ -141,14 +143,21 @@ class CnnSplitter:
 
     def _ratios(self, sensitive: bool) -> list[float]:
         ratios = self.config.ratios_sensitive if sensitive else self.config.ratios_other
-        return [min(1.0, max(_LOWEST_RATIO, ratio + self.config.ratio_shift)) for ratio in ratios]
+        # Rounded, because 0.7 - 0.3 is a little less than 0.4 and a share of groups is cut down to a whole number.
+        return [min(1.0, max(_LOWEST_RATIO, round(ratio + self.config.ratio_shift, 9))) for ratio in ratios]
 
     def _outcome(self, source: Network, task: Task, course: Course, prepared: _Prepared) -> Outcome:
         layers = maskable_layers(source.architecture)
         best = course.best
         history = course.history
         widths = [layer.kernels for layer in layers]
-        logits = predict(source, task.validation, normalization=task.normalization, device=task.device)
+        logits = predict(
+            source,
+            task.validation,
+            normalization=task.normalization,
+            device=task.device,
+            dtype=task_precision(task),
+        )
         reference = float((logits.argmax(dim=1) == task.validation.targets).double().mean())
         figures: list[Figure] = [
             pictures.accuracy_by_retention(

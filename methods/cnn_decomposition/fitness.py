@@ -310,7 +310,7 @@ def _check_candidates(logits: Tensor | Sequence[Tensor], labels: Tensor, sets: S
             candidate, sample = logits_SV.isnan().nonzero()[0].tolist()
             raise ValueError(
                 f"tournament: the logit of class {label} is not a number for candidate {candidate} on sample {sample}; "
-                "half precision may have overflowed: compute it in float32"
+                "the network or its inputs hold values that are no numbers"
             )
         if not bool((labels == label).any()):
             raise ValueError(f"tournament: class {label} has no sample; give at least one of each class")

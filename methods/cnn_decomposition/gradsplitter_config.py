@@ -27,7 +27,7 @@ class GradSplitterConfig(DecompositionConfig):
     at most 20, the paper's number."""
     batch_size: Annotated[int, Field(ge=1)] = 64
     """Of the training of masks and heads; the task's is that of the trained network."""
-    tolerance: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.05)] = 0.01
-    """Validation accuracy that the composed modules may lose against the trained network, when an epoch is chosen."""
+    tolerance: Annotated[float, Field(gt=0, lt=1), Range(0.001, 0.05)] = 0.01
+    """Less than this much validation accuracy may be lost against the trained network, when an epoch is chosen."""
     objective: Literal["sigmoid_cross_entropy", "logit_cross_entropy"] = "sigmoid_cross_entropy"
     """Of what the softmax is taken: of scores in (0, 1), as published, or of scores before the sigmoid, our variant."""

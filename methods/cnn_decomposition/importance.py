@@ -144,5 +144,5 @@ def _run(network: Network, inputs: Tensor, wanted: set[str]) -> tuple[Tensor, di
         value = step.run(values)
         if node.name in wanted:
             # An L1 norm: a plain sum for all that comes out of ReLUs, unless normalisation stands before the addition.
-            sums[node.name] = torch.linalg.vector_norm(value.flatten(2), ord=1, dim=2).cpu().double()
+            sums[node.name] = torch.linalg.vector_norm(value.reshape(*value.shape[:2], -1), ord=1, dim=2).cpu().double()
     return value, sums

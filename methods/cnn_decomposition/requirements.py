@@ -9,6 +9,7 @@ import torch
 from methods.cnn_decomposition.layers import maskable_layers
 from methods.cnn_decomposition.source_config import DecompositionConfig
 from methods.contract import Given, Prerequisite, Task, TaskInfo, UnsupportedTask
+from methods.measure.subtasks import check_labels
 from methods.networks.graph import Network
 
 _SOURCE = "dense"
@@ -40,6 +41,7 @@ def check_task(info: TaskInfo, *, method: str) -> None:
 def require_every_class(task: Task, *, method: str) -> None:
     """Raise a ValueError when a class has no training or no validation sample."""
     for what, split in (("training", task.train), ("validation", task.validation)):
+        check_labels(split.targets, num_classes=task.info.num_outputs)
         counts = torch.bincount(split.targets, minlength=task.info.num_outputs).tolist()
         missing = [f"'{name}'" for name, count in zip(task.info.class_names, counts, strict=True) if not count]
         if missing:

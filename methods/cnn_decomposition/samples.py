@@ -1,4 +1,4 @@
-"""Which samples CNNSplitter looks at for what: as published, or so that no sample serves twice.
+"""Which samples CNNSplitter looks at for what: as published, or so that validation samples breed nothing.
 
 Source: the public code (qibinhang/CNNSplitter) draws "validation" samples of a single class after filtering by class,
 so they are another fifth than the joint ones and overlap the training part; and it breeds, chooses and stops on the
@@ -17,7 +17,7 @@ from methods.contract import Split, Task
 
 _FIFTH = 5
 _SEED = 1009
-"""Of the draws, in the public code as well."""
+"""Of the draws, the number that the public code has, though other generators draw here."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 The N modules run as one stacked pass. While heads alone are trained nothing below them changes and no image is
 augmented, so the logits are computed once per phase, by networks cut to the modules, and heads train on that table.
+Where the task trains in bfloat16 so do masks, which the reference trains in float32: ours. The binarised masks, their
+sums, the heads and the loss stay float32.
 
 Source: Qi et al., TOSEM 2023 (arXiv 2311.04438), section on gradient-based splitting, and its public code.
 

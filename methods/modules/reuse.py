@@ -46,8 +46,9 @@ def compose_across(picks: Sequence[ModulePick]) -> Network:
     Each pick is a branch of its own, also where several are of one library. Weights are copies, on the CPU.
 
     Raises:
-        ValueError: No picks; networks that read inputs of different shapes; a class that its library has not; or a
-            library whose modules give no score of their own.
+        ValueError: No picks; networks that read inputs of different shapes; a class that its library has not; a library
+            whose modules give no score of their own; or scores of different scales: only heads make those of different
+            networks comparable.
     """
     if not picks:
         raise ValueError("compose_across: no modules; pick at least one")
@@ -62,11 +63,21 @@ def compose_across(picks: Sequence[ModulePick]) -> Network:
         if pick.library.composition != "side_by_side":
             raise ValueError(
                 f"compose_across: the module of '{pick.class_name}' was made to be united with others of its own "
-                "network, so its logit says nothing beside other networks' scores; use modules of gradsplitter or "
-                "cnnsplitter"
+                "network, so its logit says nothing beside other networks' scores; use modules of gradsplitter"
             )
+    _require_one_scale(picks)
     first = picks[0].normalization
     return joined([_branch(pick, first) for pick in picks]).eval()
+
+
+def _require_one_scale(picks: Sequence[ModulePick]) -> None:
+    headless = [pick for pick in picks if pick.library.heads is None]
+    networks = {id(pick.library.network) for pick in picks}
+    if headless and len(networks) > 1:
+        raise ValueError(
+            f"compose_across: the module of '{headless[0].class_name}' has no head, so its score is a logit of its own "
+            "network's scale and cannot be compared with those of another network; use modules of gradsplitter"
+        )
 
 
 def module_f1(
@@ -82,7 +93,14 @@ def module_f1(
         labels: For each class of the library the target that stands for it.
         normalization: Of the library's inputs.
         device: Where the library's network lies.
+
+    Raises:
+        ValueError: Not one label for each class.
     """
+    if len(labels) != len(library.class_names) or len(set(labels)) != len(labels):
+        raise ValueError(
+            f"module_f1: labels {list(labels)} for {len(library.class_names)} classes; give one of its own for each"
+        )
     network = as_network(library.compose(library.class_names)).to(device)
     scores_NM = predict(network, split, normalization=normalization, device=device).cpu()
     if library.heads is not None:
@@ -101,8 +119,12 @@ def best_modules(f1_by_library: Sequence[Sequence[float]]) -> list[int]:
             has no such module or could not be judged.
 
     Raises:
-        ValueError: No library can be judged on some class.
+        ValueError: No libraries, unequal numbers of classes, or a class on which no library can be judged.
     """
+    if not f1_by_library or len({len(values) for values in f1_by_library}) != 1:
+        raise ValueError(
+            f"best_modules: {[len(values) for values in f1_by_library]} classes; give each library's F1 in one order"
+        )
     chosen = []
     for place, values in enumerate(zip(*f1_by_library, strict=True)):
         known = [index for index, value in enumerate(values) if not math.isnan(value)]

@@ -38,8 +38,8 @@ class CompositionAcross:
     """In the order of the network's scores."""
     f1_measured_on: str
     measured: Measured
-    cautions: tuple[str, ...]
-    """What a reader of these figures must know."""
+    caution: str
+    """Why the figures may flatter a module; empty where nothing speaks for it."""
     sizes: dict[str, int]
     dense_sizes: dict[str, int]
     """Of the dense network of the run that gives the first module."""
@@ -71,7 +71,7 @@ def export_across(
     the first. Every module is a branch of its own: weights that two of one run have in common are written twice.
 
     Args:
-        keys: Of finished runs in `store` whose class modules run side by side.
+        keys: Of finished runs in `store` whose class modules run side by side and have heads.
         classes: Names, or `RUN_KEY:NAME` for the module of one of the runs.
         format, output, force, latency: As in `export_network`.
 
@@ -136,13 +136,13 @@ def _write(
         reference_sizes=first.result.variants[0].reference_sizes,
     )
     f1_measured_on = _STORED_F1 if isinstance(judging, str) else judging.told
-    cautions = _cautions(sources, chosen, judging)
+    caution = "" if isinstance(judging, str) else judging.doubt
     subject = Subject(
         first.result,
         variant,
         deployed,
         chosen=f"for each of {few(names)} the module with the best F1, or the one asked for",
-        meaning=_meaning(chosen, names),
+        meaning=meaning_of(first.library, names),
         runs=tuple(source.result for source in sources if source in chosen),
         more={
             "classes": names,
@@ -152,7 +152,7 @@ def _write(
             "measured_on": found.measured_on,
             "not_measured": found.not_measured,
             "single_runs": dict(found.single_runs),
-            "cautions": list(cautions),
+            "caution": caution,
             "dense_sizes_of": first.key,
         },
     )
@@ -161,38 +161,10 @@ def _write(
         choices=tuple(choices),
         f1_measured_on=f1_measured_on,
         measured=found,
-        cautions=cautions,
+        caution=caution,
         sizes=variant.sizes.model_dump(),
         dense_sizes=variant.reference_sizes.model_dump(),
     )
-
-
-def _cautions(sources: Sequence[SourceRun], chosen: Sequence[SourceRun], judging: Judging | str) -> tuple[str, ...]:
-    found = [judging.doubt] if isinstance(judging, Judging) and judging.doubt else []
-    headless = [source.key for source in sources if source in chosen and source.library.heads is None]
-    if headless and any(source is not chosen[0] for source in chosen):
-        found.append(
-            f"modules of {few(headless)} have no head: their scores are logits of their own network, which stand here "
-            "beside other networks' scores as they are, without calibration"
-        )
-    if isinstance(judging, Judging) and len({source.library.heads is None for source in sources}) == 2:
-        found.append(
-            "F1 is not of one kind: a module with a head says yes or no by itself, one without says yes where its "
-            "score is the largest in its own run, which is the easier question"
-        )
-    return tuple(found)
-
-
-def _meaning(chosen: Sequence[SourceRun], names: Sequence[str]) -> str:
-    """Of the outputs."""
-    if len(names) == 1:
-        return meaning_of(chosen[0].library, names)
-    headed = {source.library.heads is not None for source in chosen}
-    if len(headed) == 2:
-        return (
-            "scores of modules with heads, before the sigmoid, and logits of those without: the largest is the answer"
-        )
-    return meaning_of(chosen[0].library, names)
 
 
 def _described(choice: Choice, source: SourceRun) -> dict[str, Any]:

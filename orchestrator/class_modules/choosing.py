@@ -11,9 +11,6 @@ from methods.modules.reuse import best_modules, module_f1
 from orchestrator.class_modules.sources import SourceRun, Wish
 from orchestrator.errors import ExportRefused
 
-_NOT_WANTED = -1
-"""A target that no sample has."""
-
 F1 = Mapping[str, Mapping[str, float]]
 """Run key -> class -> F1 of its module, not a number where it is not defined."""
 
@@ -48,7 +45,8 @@ def f1_on(split: Split, names: Sequence[str], sources: Sequence[SourceRun]) -> F
     found = {}
     for source in sources:
         known = source.library.class_names
-        labels = [names.index(name) if name in names else _NOT_WANTED for name in known]
+        # Other classes get targets that no sample has.
+        labels = [names.index(name) if name in names else -1 - place for place, name in enumerate(known)]
         values = module_f1(source.library, split, labels=labels, normalization=source.normalization, device="cpu")
         found[source.key] = dict(zip(known, values, strict=True))
     return found

@@ -143,8 +143,8 @@ def show_composition_across(made: CompositionAcross) -> None:
         console.print(f"best single run: {found.single_runs[best]:.4f}, {best} with its own modules of these classes")
         for key, accuracy in found.single_runs.items():
             console.print(f"  {key} by itself: {accuracy:.4f}")
-    for caution in made.cautions:
-        console.print(f"caution: {caution}")
+    if made.caution:
+        console.print(f"caution: {made.caution}")
     console.print("sizes, each module a branch of its own, so that weights which two have in common are there twice:")
     _show_sizes(console, made.sizes, made.dense_sizes, dense=f"run {made.choices[0].run_key}'s dense network's")
     show_export(made.export)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SourceRun:
-    """A finished run with class modules that run side by side."""
+    """A finished run with class modules that run side by side and have heads: their scores compare across networks."""
 
     result: RunResult
     library: ModuleLibrary
@@ -56,7 +56,7 @@ def open_sources(store: Store, keys: Sequence[str]) -> list[SourceRun]:
     """The runs, in this order.
 
     Raises:
-        ExportRefused: A run is named twice, or its modules cannot stand beside those of the first run.
+        ExportRefused: A run is named twice, or its modules cannot stand beside those of other runs.
         UnknownRecord: There is no such run, it is not finished, or it has no class modules.
         StoreProblem: What is stored of one cannot be read.
     """
@@ -94,7 +94,13 @@ def _opened(store: Store, key: str) -> SourceRun:
         raise ExportRefused(
             f"run {key}: the modules of '{result.run.method}' are made to be united with others of their own network, "
             "so their logits say nothing beside the scores of other networks; compose them by themselves, and give "
-            "runs of gradsplitter or cnnsplitter here"
+            "runs of gradsplitter here"
+        )
+    if library.heads is None:
+        raise ExportRefused(
+            f"run {key}: the modules of '{result.run.method}' have no heads, so their scores are logits of their own "
+            "network's scale and cannot be compared with those of other networks; compose them by themselves, and give "
+            "runs of gradsplitter here"
         )
     normalization = normalization_of(result)
     if normalization is None:

@@ -10,12 +10,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from methods.cnn_decomposition import breeding
 from methods.cnn_decomposition.breeding import _thresholds
 from methods.cnn_decomposition.cnnsplitter_config import CnnSplitterConfig
 from methods.cnn_decomposition.cnnsplitter_method import CnnSplitter
 from methods.cnn_decomposition.gradsplitter_config import GradSplitterConfig
 from methods.cnn_decomposition.gradsplitter_method import GradSplitter
 from methods.cnn_decomposition.layers import maskable_layers
+from methods.cnn_decomposition.requirements import source_network
+from methods.cnn_decomposition.samples import search_samples
 from methods.contract import Outcome, Split, UnsupportedTask
 from methods.data.load import load_dataset
 from methods.measure import grade, quality
@@ -188,12 +191,37 @@ def test_thresholds_go_with_the_rounds() -> None:
     assert _thresholds(five, 2) == {2: 0.95}
 
 
-def test_resuming_a_search_equals_never_having_stopped(task: PreparedTask, dense: Network) -> None:
-    straight, heard = _library(_breed(task, dense)), Recorder(break_at=2)
-    with pytest.raises(Lost):
-        _breed(task, dense, heard)
-    resumed = _library(_breed(task, dense, Recorder(stored=heard.stored)))
-    assert all(torch.equal(a, b) for a, b in zip(straight.masks, resumed.masks, strict=True))
+@pytest.mark.parametrize("patience", [0, 1])
+def test_resuming_a_search_equals_never_having_stopped(task: PreparedTask, dense: Network, patience: int) -> None:
+    fields: dict[str, Any] = {"generations": 8, "population": 6, "mutation": 20.0, "patience": patience}
+    monitor = Recorder()
+    straight = _breed(task, dense, monitor, **fields)
+    assert (straight.epochs < 9) == (patience > 0)
+    for report in (1, len(monitor.reports) // 2, len(monitor.reports)):
+        heard = Recorder(break_at=report)
+        with pytest.raises(Lost):
+            _breed(task, dense, heard, **fields)
+        resumed = _breed(task, dense, Recorder(stored=heard.stored), **fields)
+        masks = zip(_library(straight).masks, _library(resumed).masks, strict=True)
+        assert all(torch.equal(a, b) for a, b in masks)
+        assert resumed.epochs == straight.epochs
+
+
+def test_what_is_remembered_of_candidates_is_no_more_than_their_logits(task: PreparedTask, dense: Network) -> None:
+    method = CnnSplitter(CnnSplitterConfig(population=12))
+    samples = search_samples(task, "published")
+    source = source_network({"dense": dense}, task)
+    ground = method._ground(source, task, samples, method._prepare(source, task, samples, Recorder()))
+    _, populations = breeding._begin(ground, method.config, None)
+    _, memory = breeding._evaluated(ground, populations, breeding._decoded(ground, populations)[0], {})
+    held = {row.untyped_storage().data_ptr(): row.untyped_storage().nbytes() for row in memory.values()}
+    assert sum(held.values()) == 2 * len(memory) * len(task.validation)
+
+
+def test_shifted_ratios_are_the_numbers_that_they_look_like() -> None:
+    assert CnnSplitter(CnnSplitterConfig(ratio_shift=-0.3))._ratios(False) == [0.1, 0.2, 0.3, 0.4]
+    assert CnnSplitter(CnnSplitterConfig(ratio_shift=0.9))._ratios(True) == [1.0] * 3
+    assert CnnSplitter(CnnSplitterConfig(ratio_shift=-0.9))._ratios(True) == [0.05] * 3
 
 
 def test_a_search_improves_on_its_first_generation(task: PreparedTask, dense: Network) -> None:

@@ -33,7 +33,9 @@ def _raw() -> torch.Tensor:
 
 @pytest.mark.parametrize("heads", [True, False])
 def test_each_score_is_that_of_its_library_on_inputs_normalised_its_own_way(heads: bool) -> None:
-    one, other = _library("small_cnn", 0, heads=heads), _library("resnet20", 1, heads=heads)
+    one = _library("small_cnn", 0, heads=heads)
+    # Without heads scores have the scale of their network.
+    other = _library("resnet20", 1, heads=True) if heads else one
     names = one.class_names
     picks = [ModulePick(one, names[3], FIRST), ModulePick(other, names[0], SECOND), ModulePick(one, names[1], FIRST)]
     network = compose_across(picks)
@@ -63,6 +65,16 @@ def test_modules_made_to_be_united_and_no_modules_are_refused() -> None:
         compose_across([ModulePick(united, united.class_names[0], FIRST)])
     with pytest.raises(ValueError, match="pick at least one"):
         compose_across([])
+
+
+def test_scores_of_unlike_scales_are_refused() -> None:
+    bare, other, headed = (
+        _library("small_cnn", seed, heads=heads) for seed, heads in ((0, False), (1, False), (2, True))
+    )
+    for second in (other, headed):
+        picks = [ModulePick(bare, bare.class_names[0], FIRST), ModulePick(second, second.class_names[1], FIRST)]
+        with pytest.raises(ValueError, match="has no head, so its score is a logit of its own network's scale"):
+            compose_across(picks)
 
 
 @pytest.mark.parametrize("heads", [True, False])
@@ -127,11 +139,21 @@ def test_putting_modules_to_use_trains_nothing_and_shares_no_weight() -> None:
     assert all(parameter.grad is None for parameter in library.network.parameters())
 
 
+def test_labels_that_are_not_one_for_each_class_are_refused() -> None:
+    library = _library("small_cnn", 0, heads=True)
+    split = Split((255 * _raw()).to(torch.uint8), torch.zeros(6, dtype=torch.int64))
+    for labels in ([0, 1], [0, 1, 2, 3, 3]):
+        with pytest.raises(ValueError, match="for 5 classes; give one of its own for each"):
+            module_f1(library, split, labels=labels, normalization=FIRST, device="cpu")
+
+
 def test_the_best_module_is_taken_and_the_first_of_equals() -> None:
     nan = math.nan
     assert best_modules([[0.5, 0.9, nan], [0.6, 0.9, 0.1], [0.55, 0.2, nan]]) == [1, 0, 1]
     with pytest.raises(ValueError, match="no library has an F1 for class 1"):
         best_modules([[0.5, nan], [0.6, nan]])
+    with pytest.raises(ValueError, match=r"\[1, 2\] classes; give each library's F1 in one order"):
+        best_modules([[0.5], [0.6, 0.7]])
 
 
 def test_the_same_pick_from_an_equal_normalisation_needs_no_conversion() -> None:

@@ -178,7 +178,7 @@ def test_runs_of_different_classes_are_judged_on_samples_of_both(made: Made) -> 
     assert [choice.run_key for choice in found.choices] == keys
     assert found.measured.measured_on == f"validation samples of run {keys[0]} (1) and run {keys[1]} (7)"
     assert found.measured.single_runs == {}, "neither run knows both"
-    assert found.cautions == ()
+    assert found.caution == ""
     network = as_network(load_network(found.export.path.read_bytes()).eval())
     first, low, place_low = _validation("low", "17")
     _, high, place_high = _validation("high", "17")
@@ -202,8 +202,9 @@ def test_samples_of_a_class_are_of_the_run_asked_for_else_of_the_first_that_know
 def test_tasks_that_differ_in_skew_alone_share_their_samples(made: Made) -> None:
     wishes = [Wish("1"), Wish("7")]
     assert judging_samples(made.sources("skew 1", "skew 3"), wishes).doubt == ""
-    apart = judging_samples(made.sources("skew 1", "otherwise split"), wishes)
-    assert "flatters its modules" in apart.doubt
+    found = export_across(made.runs("skew 1", "otherwise split"), ["1", "7"], store=made.store)
+    assert "flatters its modules" in found.caution
+    assert json.loads(found.export.description.read_text())["caution"] == found.caution
 
 
 def test_without_samples_the_f1_stored_with_the_runs_decides(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,16 +234,6 @@ def test_a_single_module_is_chosen_by_the_stored_f1(made: Made) -> None:
     assert found.choices[0].f1_by_run == stored
     assert "tells nothing apart" in found.measured.not_measured
     assert "above 0 the module finds the class" in json.loads(found.export.description.read_text())["output"]["meaning"]
-
-
-def test_scores_of_different_scales_come_with_a_caution(made: Made) -> None:
-    keys = made.runs("skew 1", "headless")
-    found = export_across(keys, [f"{keys[0]}:0", f"{keys[1]}:1"], store=made.store)
-    assert f"modules of {keys[1]} have no head" in found.cautions[0]
-    assert "F1 is not of one kind" in found.cautions[1]
-    described = json.loads(found.export.description.read_text())
-    assert described["cautions"] == list(found.cautions)
-    assert "logits of those without" in described["output"]["meaning"]
 
 
 def test_equal_f1_goes_to_the_run_named_first_and_an_undefined_one_to_nobody(made: Made) -> None:
@@ -285,6 +276,7 @@ def _renamed(source: SourceRun, names: tuple[str, ...]) -> ModuleLibrary:
         (("skew 1", "skew 3"), [], "no class is named"),
         (("skew 1", "large"), ["0"], r"of shape \(1, 12, 12\), run .* of \(1, 8, 8\); .*image_shape"),
         (("skew 1", "activation_driven"), ["0"], "'activation_driven' are made to be united.*gradsplitter"),
+        (("headless", "skew 1"), ["0"], "'decomposed' have no heads.*cannot be compared.*gradsplitter"),
     ],
 )
 def test_what_makes_no_composition_is_refused_and_nothing_is_written(
