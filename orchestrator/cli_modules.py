@@ -33,7 +33,7 @@ _KeyArgument = Annotated[str, typer.Argument(metavar="RUN_KEY", help="Key of a r
 
 _KeysArgument = Annotated[
     list[str],
-    typer.Argument(metavar="RUN_KEY...", help="Key of a run, as `pare modules list` has it; or of several runs."),
+    typer.Argument(metavar="RUN_KEY", help="Key of a run, as `pare modules list` has it; or of several runs."),
 ]
 
 
