@@ -53,7 +53,7 @@ def test_the_light_entries_of_a_built_in_method_agree_with_its_class(name: str) 
 
 
 def test_an_unknown_name_lists_the_known_ones_and_guesses_what_was_meant() -> None:
-    known = r"known: activation_driven, dense, .*Did you mean 'hypersparse'"
+    known = r"known: activation_driven, cnnsplitter, dense, .*Did you mean 'hypersparse'"
     with pytest.raises(UnknownMethod, match=f"unknown method 'hypersprase'; {known}"):
         method_class("hypersprase")
     with pytest.raises(UnknownMethod) as caught:
