@@ -85,13 +85,17 @@ def kernel_retention(layers: Sequence[MaskedLayer], kept: Sequence[Tensor]) -> T
     return kernel_sets(layers, kept).double().mean(dim=1)
 
 
-def mean_difference(layers: Sequence[MaskedLayer], kept: Sequence[Tensor]) -> float:
-    """Mean over pairs of modules of 1 - Jaccard index of the kernels they retain; 0 for a single module."""
+def differences(layers: Sequence[MaskedLayer], kept: Sequence[Tensor]) -> Tensor:
+    """1 - Jaccard index of the kernels that each two modules retain, float64 (M, M)."""
     sets_MU = kernel_sets(layers, kept).double()
-    if len(sets_MU) < 2:
-        return 0.0
     both_MM = sets_MU @ sets_MU.T
     sizes_M = both_MM.diagonal()
     either_MM = sizes_M[:, None] + sizes_M - both_MM
-    first, second = torch.triu_indices(len(sets_MU), len(sets_MU), offset=1)
-    return float((1 - both_MM / either_MM.clamp(min=1))[first, second].mean())
+    return 1 - both_MM / either_MM.clamp(min=1)
+
+
+def mean_difference(layers: Sequence[MaskedLayer], kept: Sequence[Tensor]) -> float:
+    """Mean of `differences` over pairs of modules; 0 for a single module."""
+    found_MM = differences(layers, kept)
+    first, second = torch.triu_indices(len(found_MM), len(found_MM), offset=1)
+    return float(found_MM[first, second].mean()) if len(first) else 0.0

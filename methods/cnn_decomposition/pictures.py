@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from methods.cnn_decomposition.layers import MaskedLayer, kernel_sets
+from methods.cnn_decomposition.layers import MaskedLayer, differences
 from methods.cnn_decomposition.sensitivity import RATIOS
 from methods.figures import Heatmap, Line, LineChart
 
@@ -37,10 +37,6 @@ def kernels_map(layers: Sequence[MaskedLayer], kept: Sequence[Tensor], *, class_
 
 def difference_map(layers: Sequence[MaskedLayer], kept: Sequence[Tensor], *, class_names: Sequence[str]) -> Heatmap:
     """1 - Jaccard index of the kernels that each two modules retain."""
-    sets_MU = kernel_sets(layers, kept).double()
-    both_MM = sets_MU @ sets_MU.T
-    sizes_M = both_MM.diagonal()
-    either_MM = (sizes_M[:, None] + sizes_M - both_MM).clamp(min=1)
     return Heatmap(
         name="module_difference",
         title="Difference of class modules: 1 - Jaccard index of their kernels",
@@ -48,7 +44,7 @@ def difference_map(layers: Sequence[MaskedLayer], kept: Sequence[Tensor], *, cla
         y_label="class",
         rows=tuple(class_names),
         columns=tuple(class_names),
-        values=_rounded(1 - both_MM / either_MM),
+        values=_rounded(differences(layers, kept)),
     )
 
 

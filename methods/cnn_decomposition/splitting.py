@@ -2,10 +2,10 @@
 
 The N modules run as one stacked pass. While heads alone are trained nothing below them changes and no image is
 augmented, so the logits are computed once per phase, by networks cut to the modules, and heads train on that table.
-Where the task trains in bfloat16 so do masks, which the reference trains in float32: ours. The binarised masks, their
-sums, the heads and the loss stay float32.
+Where the task trains in bfloat16 the masked network runs in it too, and with it the products whose sums are the masks'
+gradients, which the reference computes in float32: ours. Masks, heads and loss themselves stay float32.
 
-Source: Qi et al., TOSEM 2023 (arXiv 2311.04438), section on gradient-based splitting, and its public code.
+Source: Qi et al., TOSEM 2023 (arXiv 2311.04438): the rules are those of its public code.
 
 Shapes: M = modules, B, N = samples, K = logits, C = kernels of a layer, U = units of a site.
 """
