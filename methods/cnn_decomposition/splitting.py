@@ -13,7 +13,7 @@ Shapes: M = modules, B, N = samples, K = logits, C = kernels of a layer, U = uni
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -102,6 +102,7 @@ class _Session:
         self._reference = _accuracy(self._all_logits(task.validation)[0], task.validation.targets)
         self._history = History()
         self._told_of_emptied = False
+        self._validated: dict[bytes, Tensor] = {}
 
     def follow(self, epochs: Sequence[Epoch]) -> Splitting:
         learner = self._resumed(epochs)
@@ -216,20 +217,29 @@ class _Session:
         kept = self._learned.masks.kept()
         # As masked for training, where a layer without a kernel puts out zeros; as delivered for validation.
         return _Tables(
-            train=self._module_logits(kept, train) if fits else None,
-            validation=self._module_logits(with_first_kernel(kept)[0], self._task.validation),
+            train=self._module_logits(kept, train, known={})[0] if fits else None,
+            validation=self._validation_logits(with_first_kernel(kept)[0]),
         )
 
-    def _module_logits(self, kept: Sequence[Tensor], split: Split) -> Tensor:
-        """Logits (M, N, K) of the networks cut to each keep-set; equal keep-sets are computed once."""
+    def _validation_logits(self, kept: Sequence[Tensor]) -> Tensor:
+        """Those (M, N, K) of the modules as delivered; of keep-sets that stayed as they were, no pass runs again."""
+        logits_MNK, self._validated = self._module_logits(kept, self._task.validation, known=self._validated)
+        return logits_MNK
+
+    def _module_logits(
+        self, kept: Sequence[Tensor], split: Split, *, known: Mapping[bytes, Tensor]
+    ) -> tuple[Tensor, dict[bytes, Tensor]]:
+        """Logits (M, N, K) of the networks cut to each keep-set, and (N, K) by keep-set for the next call's `known`."""
         masks = site_masks(self._network.architecture, self._layers, kept)
-        joined_MU = torch.cat(masks, dim=1)
-        distinct_DU, module_M = torch.unique(joined_MU, dim=0, return_inverse=True)
-        found = []
-        for row in range(len(distinct_DU)):
-            module = int((module_M == row).nonzero()[0])
-            found.append(self._logits(extract(self._network, [mask_MU[module] for mask_MU in masks]), split))
-        return torch.stack(found)[module_M]
+        keys = [row_U.numpy().tobytes() for row_U in torch.cat(masks, dim=1).cpu()]
+        found: dict[bytes, Tensor] = {}
+        for module, key in enumerate(keys):
+            if key not in found:
+                found[key] = known[key] if key in known else self._cut_logits(masks, module, split)
+        return torch.stack([found[key] for key in keys]), found
+
+    def _cut_logits(self, masks: Sequence[Tensor], module: int, split: Split) -> Tensor:
+        return self._logits(extract(self._network, [mask_MU[module] for mask_MU in masks]), split)
 
     def _all_logits(self, split: Split) -> Tensor:
         """Those of the network with all its kernels, (1, N, K)."""
@@ -253,7 +263,7 @@ class _Session:
                 f"a module lost every kernel of layer {self._layers[emptied[0]].name} in epoch {number}; it keeps "
                 "kernel 0 there, as every module does wherever it would keep none"
             )
-        logits_MNK = self._module_logits(kept, task.validation) if tables is None else tables.validation
+        logits_MNK = self._validation_logits(kept) if tables is None else tables.validation
         with torch.no_grad():
             accuracy = _accuracy(learned.heads(logits_MNK), task.validation.targets)
         retention = float(kernel_retention(self._layers, kept).mean())

@@ -194,10 +194,9 @@ def _make(node: Node, shape: Shape) -> Callable[..., Tensor]:
         channels, outputs = settings["in_channels"], settings["out_channels"]
         kernel, stride, padding = (node.pair(key) for key in ("kernel_size", "stride", "padding"))
         groups, bias = settings["groups"], settings["bias"]
-        return _zeroed(nn.Conv2d(channels, outputs, kernel, stride, padding, 1, groups, bias, device="meta"))
+        return _Conv2d(channels, outputs, kernel, stride, padding, 1, groups, bias)
     if node.op == "linear":
-        bias = settings["bias"]
-        return _zeroed(nn.Linear(settings["in_features"], settings["out_features"], bias, device="meta"))
+        return _Linear(settings["in_features"], settings["out_features"], settings["bias"])
     if node.op == "batch_norm":
         kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
         return kind(settings["features"], eps=settings["eps"], momentum=settings["momentum"])
@@ -219,12 +218,23 @@ def _make(node: Node, shape: Shape) -> Callable[..., Tensor]:
     return plain[node.op]
 
 
-def _zeroed(module: nn.Module) -> nn.Module:
-    # Made on the meta device, because PyTorch's own initialisation would draw from the global generator.
-    module.to_empty(device="cpu")
-    for parameter in module.parameters():
+class _Conv2d(nn.Conv2d):
+    """Zero at first: PyTorch's own initialisation takes longer than the layer and draws from the global generator."""
+
+    def reset_parameters(self) -> None:
+        _zero(self)
+
+
+class _Linear(nn.Linear):
+    """Zero at first, as the convolutions."""
+
+    def reset_parameters(self) -> None:
+        _zero(self)
+
+
+def _zero(module: nn.Module) -> None:
+    for parameter in module.parameters(recurse=False):
         nn.init.zeros_(parameter)
-    return module
 
 
 def _add(*summands: Tensor) -> Tensor:

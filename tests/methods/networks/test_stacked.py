@@ -3,6 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.networks.architecture import Architecture, Node
+from methods.networks.build import initialise
 from methods.networks.graph import Network
 from methods.networks.stacked import run_stacked
 from tests.methods.networks import samples
@@ -39,7 +40,7 @@ def _looped(network: Network, x: Tensor, masks: dict[str, Tensor]) -> Tensor:
     return torch.stack(outputs)
 
 
-@pytest.mark.parametrize("name", ["inception", "mobile", "preactivated", "resnet20"])
+@pytest.mark.parametrize("name", ["inception", "mobile", "preactivated", "resnet20", "small_cnn", "vgg16"])
 @pytest.mark.parametrize("first", [0, 1], ids=["from the first site", "from the second"])
 def test_a_stacked_pass_equals_the_loop_over_copies_in_outputs_and_gradients(name: str, first: int) -> None:
     network = samples.sample_network(name).double().eval()
@@ -53,6 +54,35 @@ def test_a_stacked_pass_equals_the_loop_over_copies_in_outputs_and_gradients(nam
         logits = run(network, inputs, masks)
         (logits * weights).sum().backward()
         found.append([logits, inputs.grad, *(mask.grad for mask in masks.values())])
+    for stacked, looped in zip(*found, strict=True):
+        torch.testing.assert_close(stacked, looped, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), ([3, 2], [2, 1]), (2, 3)])
+def test_pooling_before_the_mask_has_the_gradients_of_pooling_after_it(kernel: object, stride: object) -> None:
+    """Under a mask of 0 a window is all zeros, of which pooling takes the first value."""
+    nodes = (
+        Node("input", "input"),
+        samples.conv("c1", "input", (2, 6), bias=True),
+        samples.relu("r1", "c1"),
+        Node("pool", "max_pool", ("r1",), {"kernel_size": kernel, "stride": stride}),
+        samples.conv("c2", "pool", (6, 4), bias=True),
+        samples.relu("r2", "c2"),
+        Node("pool2", "max_pool", ("r2",), {"kernel_size": 2, "stride": 1}),
+        Node("flat", "global_avg_pool", ("pool2",)),
+        samples.linear("out", "flat", (4, 3)),
+    )
+    network = Network(Architecture(nodes, (2, 9, 8)))
+    initialise(network, seed=0)
+    network.double()
+    found = []
+    for run in (run_stacked, _looped):
+        masks = {name: mask.clone().requires_grad_() for name, mask in _masks(network, ["r1", "r2"]).items()}
+        inputs = _inputs(network).requires_grad_()
+        logits = run(network, inputs, masks)
+        logits.square().sum().backward()
+        found.append([logits, inputs.grad, *(mask.grad for mask in masks.values())])
+    assert (found[0][2][_masks(network, ["r1"])["r1"] == 0] != 0).any(), "masks of 0 have gradients"
     for stacked, looped in zip(*found, strict=True):
         torch.testing.assert_close(stacked, looped, rtol=1e-10, atol=1e-12)
 
