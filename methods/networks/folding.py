@@ -60,13 +60,37 @@ def _without_dropout(architecture: Architecture) -> Architecture:
     return Architecture(tuple(nodes), architecture.input_shape)
 
 
+def fuse_batch_norm(
+    weight: Tensor,
+    bias: Tensor | None,
+    gamma: Tensor,
+    beta: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the layer that computes what a layer and the normalisation behind it compute in evaluation.
+
+    W' = W gamma / sqrt(variance + eps) and b' = beta + (b - mean) gamma / sqrt(variance + eps), in float64, cast
+    back to the type of `weight`.
+
+    Args:
+        weight: Of a convolution or linear layer, output channels first.
+        bias: Of the layer, one value per output channel; None: it has none.
+        gamma, beta, mean, variance, eps: Of the normalisation, one value per channel.
+    """
+    scale_O = gamma.double() / torch.sqrt(variance.double() + eps)
+    bias_O = torch.zeros_like(scale_O) if bias is None else bias.double()
+    fused = weight.double() * scale_O.reshape(-1, *[1] * (weight.dim() - 1))
+    bias_O = (bias_O - mean.double()) * scale_O + beta.double()
+    return fused.to(weight.dtype), bias_O.to(weight.dtype)
+
+
 def _folded(layer: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
     assert isinstance(layer, nn.Conv2d | nn.Linear)
     assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    scale_O = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
-    bias_O = torch.zeros_like(scale_O) if layer.bias is None else layer.bias.double()
-    weight = layer.weight.double() * scale_O.reshape(-1, *[1] * (layer.weight.dim() - 1))
-    bias_O = (bias_O - norm.running_mean.double()) * scale_O + norm.bias.double()
-    return weight.to(layer.weight.dtype), bias_O.to(layer.weight.dtype)
+    return fuse_batch_norm(
+        layer.weight, layer.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.eps
+    )
