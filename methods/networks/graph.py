@@ -194,9 +194,9 @@ def _make(node: Node, shape: Shape) -> Callable[..., Tensor]:
         channels, outputs = settings["in_channels"], settings["out_channels"]
         kernel, stride, padding = (node.pair(key) for key in ("kernel_size", "stride", "padding"))
         groups, bias = settings["groups"], settings["bias"]
-        return _Conv2d(channels, outputs, kernel, stride, padding, 1, groups, bias)
+        return Conv2d(channels, outputs, kernel, stride, padding, 1, groups, bias)
     if node.op == "linear":
-        return _Linear(settings["in_features"], settings["out_features"], settings["bias"])
+        return Linear(settings["in_features"], settings["out_features"], settings["bias"])
     if node.op == "batch_norm":
         kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
         return kind(settings["features"], eps=settings["eps"], momentum=settings["momentum"])
@@ -218,14 +218,14 @@ def _make(node: Node, shape: Shape) -> Callable[..., Tensor]:
     return plain[node.op]
 
 
-class _Conv2d(nn.Conv2d):
-    """Zero at first: PyTorch's own initialisation takes longer than the layer and draws from the global generator."""
+class Conv2d(nn.Conv2d):
+    """Zero at first: PyTorch's own initialisation takes long and draws from the global generator."""
 
     def reset_parameters(self) -> None:
         _zero(self)
 
 
-class _Linear(nn.Linear):
+class Linear(nn.Linear):
     """Zero at first, as the convolutions."""
 
     def reset_parameters(self) -> None:
