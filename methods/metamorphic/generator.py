@@ -57,7 +57,7 @@ class CoordinateMLPs(nn.Module):
             what = (
                 f"{wrong[0]} is too small" if wrong else f"activation {activation!r} is not {' or '.join(_ACTIVATIONS)}"
             )
-            raise ValueError(f"CoordinateMLPs: {what}; give at least one of everything")
+            raise ValueError(f"CoordinateMLPs: {what}")
         code = _COORDINATES * (1 + 2 * num_frequencies)
         residual = layers - 1
         self.first_weight = nn.Parameter(torch.zeros(num_tensors, hidden, code))

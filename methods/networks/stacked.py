@@ -103,9 +103,9 @@ def _sites_that_pools_alone_read(architecture: Architecture, masks: Mapping[str,
             readers.setdefault(name, []).append(node)
     found = {}
     for name in masks:
-        (first, *others) = readers[name]
-        if first.op == "max_pool" and not others and first.pair("padding") == (0, 0):
-            found[first.name] = name
+        read_by = readers.get(name, [])  # by none where the site ends the network
+        if len(read_by) == 1 and read_by[0].op == "max_pool" and read_by[0].pair("padding") == (0, 0):
+            found[read_by[0].name] = name
     return found
 
 

@@ -111,6 +111,16 @@ def test_a_site_of_neurons_can_be_masked_and_the_network_end_in_a_mask_free_part
     )
 
 
+def test_a_masked_site_may_end_the_network() -> None:
+    nodes = (Node("input", "input"), samples.linear("l", "input", (4, 3)), samples.relu("r", "l"))
+    network = Network(Architecture(nodes, (4,)))
+    initialise(network, seed=0)
+    network.double()
+    masks = _masks(network, ["r"])
+    x = _inputs(network)
+    torch.testing.assert_close(run_stacked(network, x, masks), _looped(network, x, masks), rtol=1e-10, atol=1e-12)
+
+
 def test_gradients_of_the_fused_function_are_those_of_finite_differences() -> None:
     network = _network(samples.inception())
     network.requires_grad_(False)
