@@ -106,26 +106,25 @@ class _Session:
 
     def follow(self, epochs: Sequence[Epoch]) -> Splitting:
         learner = self._resumed(epochs)
-        tables: _Tables | None = None
+        table_MNK: Tensor | None = None
         for number in range(len(self._history), len(epochs)):
             epoch = epochs[number]
             if epoch.new_optimizer or learner is None:
-                tables = None
                 self._learned.train_only(epoch.phase)
                 learner = self._new_learner(number)
             if epoch.phase == "modularise":
-                tables = None
+                table_MNK = None
                 loss = self._modularise(learner, epoch)
             else:
-                tables = tables or self._tables()
-                loss = self._train_heads(learner, epoch, tables)
+                table_MNK = self._table() if table_MNK is None else table_MNK
+                loss = self._train_heads(learner, epoch, table_MNK)
             learner.epoch += 1
             if not math.isfinite(loss):
                 raise TrainingDiverged(
                     f"epoch {number}: the loss became {loss} at learning rate {epoch.learning_rate:g}; lower the "
                     "learning rates"
                 )
-            self._record(number, epoch, loss, tables)
+            self._record(number, epoch, loss)
             self._tell(learner, done=(number + 1) / len(epochs))
         return self._selected()
 
@@ -163,10 +162,10 @@ class _Session:
             sizes.append(len(labels))
         return _mean(losses, sizes)
 
-    def _train_heads(self, learner: Learner[_Learned], epoch: Epoch, tables: _Tables) -> float:
+    def _train_heads(self, learner: Learner[_Learned], epoch: Epoch, table_MNK: Tensor | None) -> float:
         """One epoch of heads; the mean loss."""
         losses, sizes = [], []
-        for logits_MBK, labels in self._logit_batches(learner, tables):
+        for logits_MBK, labels in self._logit_batches(learner, table_MNK):
             learner.forget_gradients()
             loss = self._loss(logits_MBK, labels, epoch)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -194,9 +193,9 @@ class _Session:
             generator=learner.generator,
         )
 
-    def _logit_batches(self, learner: Learner[_Learned], tables: _Tables) -> Iterator[tuple[Tensor, Tensor]]:
+    def _logit_batches(self, learner: Learner[_Learned], table_MNK: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Logits of all modules (M, B, K) and labels, in the order of `_batches`."""
-        if tables.train is None:
+        if table_MNK is None:
             gates = {name: gate.detach() for name, gate in self._learned.masks.gates().items()}
             for inputs, labels in self._batches(learner):
                 with torch.no_grad(), autocast(self._task.device, task_precision(self._task)):
@@ -208,21 +207,20 @@ class _Session:
         order_N = torch.randperm(len(targets), generator=learner.generator, device=targets.device)
         # As `train_batches` does: a last batch of a single sample is left out.
         for index_B in torch.split(order_N[: num_batches(len(targets), batch_size=size) * size], size):
-            yield tables.train[:, index_B], targets[index_B]
+            yield table_MNK[:, index_B], targets[index_B]
 
-    def _tables(self) -> _Tables:
+    def _table(self) -> Tensor | None:
+        """Logits (M, N, K) of all training samples, valid while masks stay as they are; None if memory is too small.
+
+        Of the modules as masked in training, where a layer without a kernel puts out zeros.
+        """
         train = self._task.train
-        num_modules = self._task.info.num_outputs
-        fits = 4 * num_modules**2 * len(train) <= _TABLE_BYTES
-        kept = self._learned.masks.kept()
-        # As masked for training, where a layer without a kernel puts out zeros; as delivered for validation.
-        return _Tables(
-            train=self._module_logits(kept, train, known={})[0] if fits else None,
-            validation=self._validation_logits(with_first_kernel(kept)[0]),
-        )
+        if 4 * self._task.info.num_outputs**2 * len(train) > _TABLE_BYTES:
+            return None
+        return self._module_logits(self._learned.masks.kept(), train, known={})[0]
 
     def _validation_logits(self, kept: Sequence[Tensor]) -> Tensor:
-        """Those (M, N, K) of the modules as delivered; of keep-sets that stayed as they were, no pass runs again."""
+        """Logits (M, N, K) of validation samples; those of keep-sets unchanged since the last call are kept."""
         logits_MNK, self._validated = self._module_logits(kept, self._task.validation, known=self._validated)
         return logits_MNK
 
@@ -254,7 +252,7 @@ class _Session:
             dtype=task_precision(self._task),
         )
 
-    def _record(self, number: int, epoch: Epoch, loss: float, tables: _Tables | None) -> None:
+    def _record(self, number: int, epoch: Epoch, loss: float) -> None:
         task, learned = self._task, self._learned
         kept, emptied = with_first_kernel(learned.masks.kept())
         if emptied and not self._told_of_emptied:
@@ -263,7 +261,7 @@ class _Session:
                 f"a module lost every kernel of layer {self._layers[emptied[0]].name} in epoch {number}; it keeps "
                 "kernel 0 there, as every module does wherever it would keep none"
             )
-        logits_MNK = self._validation_logits(kept) if tables is None else tables.validation
+        logits_MNK = self._validation_logits(kept)
         with torch.no_grad():
             accuracy = _accuracy(learned.heads(logits_MNK), task.validation.targets)
         retention = float(kernel_retention(self._layers, kept).mean())
@@ -321,16 +319,6 @@ class _Session:
             reference=self._reference,
             history=self._history,
         )
-
-
-@dataclass(frozen=True)
-class _Tables:
-    """Logits of all modules, valid while masks stay as they are."""
-
-    train: Tensor | None
-    """(M, N, K); None where they would not fit in memory."""
-    validation: Tensor
-    """(M, N, K)."""
 
 
 def _accuracy(scores_NM: Tensor, targets_N: Tensor) -> float:

@@ -1,8 +1,8 @@
 """Coordinates of weights: where a kernel stands in a network, as the input from which a generator computes its values.
 
 Source: Sommariva et al., "How to Train Your Metamorphic Deep Neural Network" (MET), 2025, arXiv 2505.05510, and its
-base, Yang and Wang, "Neural Metamorphosis", ECCV 2024, arXiv 2410.11878; the rules are those of their public code. It
-computes codes in float32, which loses the highest frequencies; here angles are reduced exactly first (ours).
+base, Yang and Wang, "Neural Metamorphosis", ECCV 2024, arXiv 2410.11878; the rules are those of their public code. That
+code encodes in float32, which loses the highest frequencies; here angles are reduced exactly first (ours).
 
 Shapes: R = rows, one for each kernel (o, i) of each tensor; F = frequencies.
 """
@@ -76,8 +76,8 @@ def perturb(raw: Tensor, noise: Tensor, *, norm: float, variant: Literal["met", 
 
     `met` clamps the noise to 0.49 either way, divides outputs by the true number of input channels, and has each row
     computed by its own tensor's network. `neumeta` does as the code of Neural Metamorphosis: no clamp, the shifted
-    number divides, and the shifted index of the tensor, cut to an integer, chooses the network; half of all rows of a
-    tensor but the first so go to the network of the tensor before.
+    number divides, and the shifted index of the tensor, cut to an integer, chooses the network: with a = 1 about half
+    of the rows of every tensor but the first go to the network of the tensor before.
 
     Args:
         raw: As from `raw_coordinates`, (R, 6).
@@ -85,7 +85,7 @@ def perturb(raw: Tensor, noise: Tensor, *, norm: float, variant: Literal["met", 
         norm: As for `normalise`.
 
     Raises:
-        ValueError: The noise has another shape than the rows.
+        ValueError: The noise has another shape than the rows, or `norm` is not above 0.
     """
     if noise.shape != raw.shape:
         raise ValueError(f"perturb: noise {tuple(noise.shape)} for rows {tuple(raw.shape)}; give one value for each")
@@ -99,9 +99,9 @@ def perturb(raw: Tensor, noise: Tensor, *, norm: float, variant: Literal["met", 
 def encode(u: Tensor, *, num_frequencies: int, layout: Literal["a", "b"] = "a") -> Tensor:
     """Coordinates followed by their sines and cosines at frequencies 2^f pi, (R, 6 + 12 F), of the type of `u`.
 
-    Angles are reduced to one turn in float64, where doubling and reducing are exact, before pi comes in; so codes are
-    the same on every device, and for dyadic fractions exact at any frequency. Pass float64: what rounding has taken
-    from `u`, the highest frequencies amplify.
+    Angles are reduced to one turn in float64, where doubling and reducing are exact, before pi comes in; so codes agree
+    between devices to the rounding of a sine, at any frequency. Pass float64: what rounding has taken from `u`, the
+    highest frequencies amplify.
 
     Args:
         u: Normalised coordinates, float32 or float64, (R, 6).
@@ -117,6 +117,6 @@ def encode(u: Tensor, *, num_frequencies: int, layout: Literal["a", "b"] = "a") 
     if num_frequencies < 0:
         raise ValueError(f"encode: {num_frequencies} frequencies; give 0 or more")
     factors_F = torch.exp2(torch.arange(num_frequencies, dtype=torch.float64, device=u.device))
-    angles_RFJ = torch.remainder(u.double()[:, None] * factors_F[:, None], 2.0) * torch.pi
+    angles_RFJ = torch.fmod(u.double()[:, None] * factors_F[:, None], 2.0) * torch.pi
     waves = torch.stack([angles_RFJ.sin(), angles_RFJ.cos()], dim=-1 if layout == "a" else 2)
     return torch.cat([u, waves.flatten(1).to(u.dtype)], dim=1)

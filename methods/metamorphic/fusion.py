@@ -1,4 +1,4 @@
-"""Fusion as this family names it; it is the one that every deployed network goes through, and lives there."""
+"""Batch-norm fusion as this family names it; the function is in `methods.networks.folding`, which deploys use too."""
 
 from methods.networks.folding import fuse_batch_norm
 

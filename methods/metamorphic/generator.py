@@ -55,7 +55,9 @@ class CoordinateMLPs(nn.Module):
         wrong = [name for name, size in sizes.items() if size < 1] + ["num_frequencies"] * (num_frequencies < 0)
         if wrong or activation not in _ACTIVATIONS:
             what = (
-                f"{wrong[0]} is too small" if wrong else f"activation {activation!r} is not {' or '.join(_ACTIVATIONS)}"
+                f"{wrong[0]} is too small; give 1 or above (frequencies: 0 or above)"
+                if wrong
+                else f"no activation {activation!r}; give {' or '.join(_ACTIVATIONS)}"
             )
             raise ValueError(f"CoordinateMLPs: {what}")
         code = _COORDINATES * (1 + 2 * num_frequencies)
@@ -92,7 +94,13 @@ class CoordinateMLPs(nn.Module):
 
     @torch.no_grad()
     def copy(self, sources: Sequence[int], targets: Sequence[int]) -> None:
-        """Make some networks equal to others, pair by pair, as a new block starts from the block before it."""
+        """Make some networks equal to others, pair by pair, as a new block starts from the block before it.
+
+        Raises:
+            ValueError: Not one source for each target.
+        """
+        if len(sources) != len(targets):
+            raise ValueError(f"CoordinateMLPs: {len(sources)} sources for {len(targets)} targets; give one for each")
         for name, parameter in self.named_parameters():
             stacked = parameter if name.startswith(("first", "last")) else parameter.transpose(0, 1)
             stacked[list(targets)] = stacked[list(sources)].clone()
@@ -103,6 +111,9 @@ class CoordinateMLPs(nn.Module):
         Args:
             codes_GRE: Encoded coordinates.
             tensors: Which network reads each stack of rows, G indices.
+
+        Raises:
+            ValueError: Not one index for each stack.
         """
         if len(tensors) != len(codes_GRE):
             raise ValueError(

@@ -3,8 +3,9 @@
 Up to the first masked site all copies see the same, so that part runs once; from there each sample goes on once per
 copy, in a batch M times as large. Gradients reach the masks and the inputs.
 
-A maximum over a window commutes with relu and with a factor that is not negative, so where only a pooling layer reads a
-masked site, it pools before the mask: the first site's once for all copies, and every mask on a quarter of the values.
+A maximum over a window commutes with relu and with a factor that is not negative. So where a max-pooling layer without
+padding is the only reader of a masked site, it pools before relu and mask: for the first site once for all copies, and
+masks multiply fewer values.
 
 Shapes: M = masked copies, B = samples, K = logits, C = channels of a site, H, W = height and width.
 """
@@ -96,7 +97,7 @@ def _laid_out(value: Tensor) -> Tensor:
 
 
 def _sites_that_pools_alone_read(architecture: Architecture, masks: Mapping[str, Tensor]) -> dict[str, str]:
-    """By the name of the pooling layer, the masked site before it that no other node reads."""
+    """By the name of the max-pooling layer without padding, the masked site before it that no other node reads."""
     readers: dict[str, list[Node]] = {}
     for node in architecture.nodes:
         for name in node.inputs:
@@ -120,8 +121,8 @@ class _RectifyAndMask(torch.autograd.Function):
     """relu(value) * mask as one function, which keeps one tensor for the way back where two functions keep two.
 
     A `value` of B rows is that of all copies; the result has M * B rows. `firsts` is for values pooled already: had
-    the mask come first, a window under a mask of 0 would be all zeros, of which pooling takes the first, and the
-    gradient of the mask be that value before the mask.
+    the mask come first, a window under a mask of 0 would be all zeros, of which pooling takes the first; the gradient
+    of the mask is then made from that first value before the mask.
     """
 
     @staticmethod

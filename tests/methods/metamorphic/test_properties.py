@@ -1,6 +1,7 @@
 """What holds for the parts of metamorphic networks whatever the values, and what they refuse."""
 
 import itertools
+import math
 from fractions import Fraction
 
 import pytest
@@ -29,10 +30,10 @@ def test_coordinates_are_those_of_plain_loops(shapes: list[tuple[int, ...]]) -> 
 
 
 @settings(deadline=None)
-@given(st.integers(0, 2**20), st.integers(0, 40))
+@given(st.integers(-(2**10), 2**20), st.integers(0, 40))
 def test_codes_of_dyadic_fractions_are_exact_at_any_frequency(numerator: int, frequency: int) -> None:
     u = torch.full((1, 6), numerator / 2**10, dtype=torch.float64)
-    angle = Fraction(numerator, 2**10) * 2**frequency % 2
+    angle = math.fmod(Fraction(numerator, 2**10) * 2**frequency, 2)
     code = encode(u, num_frequencies=frequency + 1)[0]
     sine, cosine = code[6 + 12 * frequency : 8 + 12 * frequency]
     wanted = torch.tensor(float(angle), dtype=torch.float64) * torch.pi
@@ -194,6 +195,11 @@ def test_what_makes_no_sense_is_refused() -> None:
         (lambda: network_total_variation([]), "at least one"),
         (lambda: shortest_path_order(torch.tensor([[float("nan")]])), "finite"),
         (lambda: CoordinateMLPs(num_tensors=0, num_frequencies=1, hidden=2, layers=1), "num_tensors is too small"),
+        (
+            lambda: CoordinateMLPs(num_tensors=1, num_frequencies=1, hidden=2, layers=1, activation="gelu"),
+            "no activation 'gelu'; give elu or relu",
+        ),
+        (lambda: _mlps().copy([0], [1, 2]), "1 sources for 2 targets"),
         (lambda: _mlps()(torch.zeros(2, 1, 30).double(), [0]), "give one each"),
     ):
         with pytest.raises(ValueError, match=message):
