@@ -6,9 +6,9 @@ Importing this file does not load torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from methods.figures import Figure
 from methods.json_value import Json
@@ -114,10 +114,11 @@ class Task(Protocol):
         `train`; None: all alike. `methods.training.loop.default_loss` heeds it, and so must a loss in its place."""
         ...
 
-    def network(self, *, width: float = 1.0) -> Network:
+    def network(self, *, width: float = 1.0, units: Mapping[str, int] | None = None) -> Network:
         """A freshly initialised network of the task's architecture, on the task's device.
 
-        The initial weights depend on `seed` and `width` alone. `width` scales the number of inner units.
+        The initial weights depend on `seed` and the arguments alone. `width` scales the number of inner units; `units`
+        gives some sites other numbers of units by name (`methods.networks.resizing`).
         """
         ...
 
@@ -200,6 +201,72 @@ class Variant:
     """What sets this variant apart, e.g. `{"width": 0.5}`."""
 
 
+class UnsupportedWidth(ValueError):
+    """No network of such a width or depth can be drawn; the message says which can."""
+
+
+@dataclass(frozen=True)
+class DrawnNetwork:
+    """An ordinary network that a generator has drawn."""
+
+    network: Network
+    settings: Mapping[str, Json]
+    """As of the variants of the same run: `width`, `compression_ratio` (1 - width), `seen`, and what else applies."""
+    notes: tuple[str, ...] = ()
+    """What a user ought to know, e.g. that no such width was trained."""
+
+
+class NetworkGenerator(Protocol):
+    """Draws ordinary networks of any width, and depth, without training. Equal requests give equal networks."""
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that must be kept to draw networks: the generator's own and those that all networks share."""
+        ...
+
+    @property
+    def trained_widths(self) -> tuple[float, float]:
+        """The least and the greatest width that training has seen, as shares of the full width."""
+        ...
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Residual blocks of each stage; empty where the network has none, or the generator is not made to leave any
+        out."""
+        ...
+
+    def draw(self, width: float, *, depth: Sequence[int] | None = None) -> DrawnNetwork:
+        """A network on the CPU in evaluation mode, without batch normalisation.
+
+        Args:
+            width: Share of the full width, above 0.
+            depth: Residual blocks to keep of each stage; None: all.
+
+        Raises:
+            UnsupportedWidth: A layer would have no unit, the width is far beyond what was trained, or the blocks
+                cannot be left out.
+        """
+        ...
+
+    def save(self) -> bytes:
+        """The stored form, read by the method's `load_generator`."""
+        ...
+
+
+@runtime_checkable
+class Generating(Protocol):
+    """What the class of a method has, besides being a `Method`, whose outcomes hold a generator."""
+
+    @staticmethod
+    def load_generator(data: bytes) -> NetworkGenerator:
+        """Read what `NetworkGenerator.save` wrote.
+
+        Raises:
+            ValueError: The bytes are damaged, or hold something else.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Outcome:
     """All that a run delivers."""
@@ -214,6 +281,8 @@ class Outcome:
     library: ModuleLibrary | None = None
     """Of a modular method: its class modules. Modules and compositions are cut from it on demand, so they need not be
     among the variants; what they are worth is measured by whoever runs the method."""
+    generator: NetworkGenerator | None = None
+    """Of a metamorphic method, whose class is `Generating`: what further networks are drawn from on demand."""
 
 
 class Method(Protocol):

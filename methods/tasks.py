@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -43,13 +44,14 @@ class PreparedTask:
     network_spec: NetworkSpec
     class_weights: Tensor | None = None
 
-    def network(self, *, width: float = 1.0) -> Network:
-        """A fresh network on the task's device; its weights depend on `seed` and `width` alone."""
+    def network(self, *, width: float = 1.0, units: Mapping[str, int] | None = None) -> Network:
+        """A fresh network on the task's device; its weights depend on `seed` and the arguments alone."""
         return build_network(
             self.network_spec.name,
             input_shape=self.info.input_shape,
             num_outputs=self.info.num_outputs,
             width=width,
+            units=units,
             seed=self.seed,
             arguments=self.network_spec.arguments,
         ).to(self.device)

@@ -13,6 +13,7 @@ from methods.networks.architecture import Shape
 from methods.networks.catalog import design_network, initialisation_of
 from methods.networks.graph import Network
 from methods.networks.initialisation import Initialisation, Spread
+from methods.networks.resizing import with_units
 
 
 def build_network(
@@ -21,6 +22,7 @@ def build_network(
     input_shape: Shape,
     num_outputs: int,
     width: float = 1.0,
+    units: Mapping[str, int] | None = None,
     seed: int,
     arguments: Mapping[str, Any] | None = None,
 ) -> Network:
@@ -29,14 +31,17 @@ def build_network(
     Args:
         input_shape: (C, H, W), or (D,) for tables.
         width: Scales the number of units of every inner layer, rounded, at least 1.
+        units: Other numbers of units at some sites, by name.
         arguments: As in a study, e.g. `{"widths": [64, 64]}`.
 
     Raises:
-        ValueError: See `methods.networks.catalog.design_network`.
+        ValueError: See `methods.networks.catalog.design_network` and `methods.networks.resizing.with_units`.
     """
     architecture = design_network(
         name, input_shape=input_shape, num_outputs=num_outputs, width=width, arguments=arguments
     )
+    if units:
+        architecture = with_units(architecture, units)
     network = Network(architecture)
     initialise(network, seed=seed, spreads=initialisation_of(name))
     return network

@@ -6,7 +6,7 @@ which pruning by magnitude relies on. R2 is the same in both units. For classifi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,8 +34,8 @@ class _StandardTask:
     class_weights: Tensor | None
     make_network: Callable[..., Network]
 
-    def network(self, *, width: float = 1.0) -> Network:
-        return self.make_network(width=width)
+    def network(self, *, width: float = 1.0, units: Mapping[str, int] | None = None) -> Network:
+        return self.make_network(width=width, units=units)
 
 
 def in_standard_units(task: Task) -> Task:
