@@ -1,10 +1,10 @@
 """Which layers of a network can change their width while all others stay as they are. Imports no torch.
 
 In a residual network these are the convolutions of a block, whose inner channels nobody else reads: the stream that
-blocks add to keeps its channels. A network without sums is one part, of all its layers: every inner width follows, input
-and logits stay. Source: Sommariva et al., "How to Train Your Metamorphic Deep Neural Network", 2025, arXiv 2505.05510
-(blocks 1 and up of each stage but the very last), and Yang and Wang, "Neural Metamorphosis", ECCV 2024, arXiv 2410.11878
-(the last block alone; whole plain networks).
+blocks add to keeps its channels. A network without sums is one part, of all its layers: every inner width follows,
+input and logits stay. Source: Sommariva et al., "How to Train Your Metamorphic Deep Neural Network", 2025, arXiv
+2505.05510 (blocks 1 and up of each stage but the very last), and Yang and Wang, "Neural Metamorphosis", ECCV 2024,
+arXiv 2410.11878 (the last block alone; whole plain networks).
 """
 
 from __future__ import annotations
