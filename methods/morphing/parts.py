@@ -40,6 +40,9 @@ class MorphingLayer:
     """The ReLU whose width its outputs are; None where they do not follow."""
     input_site: str | None
     """The ReLU whose width its inputs are; None where they do not follow."""
+    flattens: bool = False
+    """Whether it is a linear layer that reads a flattened map, so that its weight is stored as (outputs, inputs times
+    taps)."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +207,9 @@ def _layer(architecture: Architecture, node: Node, *, output_site: str | None, i
     outputs, inputs, taps = node.settings["out_features"], node.settings["in_features"], _flattened(architecture, node)
     if input_site is None or not taps:
         return MorphingLayer(node.name, outputs, inputs, (), output_site, input_site)
-    return MorphingLayer(node.name, outputs, inputs // (taps[0] * taps[1]), taps, output_site, input_site)
+    return MorphingLayer(
+        node.name, outputs, inputs // (taps[0] * taps[1]), taps, output_site, input_site, flattens=True
+    )
 
 
 def _flattened(architecture: Architecture, node: Node) -> tuple[int, ...]:

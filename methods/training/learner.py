@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from methods.networks.dropout import draw_dropout_from
 
-Optimizer = Literal["sgd", "adam"]
+Optimizer = Literal["sgd", "adam", "adamw"]
 _AnyNetwork = TypeVar("_AnyNetwork", bound=nn.Module)
 
 _BETA2 = 0.999
@@ -25,9 +25,10 @@ class Learner(Generic[_AnyNetwork]):
     Args:
         network: Trained in place. The weights of an image network are laid out channels-last; dropout draws from the
             generator of the learner made last.
+        optimizer: `adamw` shrinks the weights directly (Loshchilov and Hutter, ICLR 2019), `adam` through the gradient.
         momentum: Of SGD; beta1 of Adam (Kingma and Ba, ICLR 2015), whose other constants are the paper's.
         nesterov: Step along the gradient plus the renewed momentum, of SGD.
-        weight_decay: Added to the gradients times the weights, in either optimizer.
+        weight_decay: Times the weights, added to the gradients; with `adamw` times the rate too, taken off the weights.
         seed: Seeds order, augmentation and dropout, together with `first_epoch`, so that the phases of a run differ.
         first_epoch: Epochs of earlier phases of the run.
         keep_gradients: Zero the gradients in place before each step instead of freeing them, for a hook that holds
@@ -51,7 +52,7 @@ class Learner(Generic[_AnyNetwork]):
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         # Empty buffers from the start: a first step then needs no case of its own, here or in a stored state.
         self.momentum = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
-        self._squares = [torch.zeros_like(buffer) for buffer in self.momentum] if optimizer == "adam" else []
+        self._squares = [torch.zeros_like(buffer) for buffer in self.momentum] if optimizer != "sgd" else []
         self._steps = [torch.zeros((), device=buffer.device) for buffer in self._squares]
         self.generator = torch.Generator(device=self.parameters[0].device)
         self.generator.manual_seed((seed * 1_000_003 + first_epoch) % 2**63)
@@ -60,6 +61,7 @@ class Learner(Generic[_AnyNetwork]):
         self.keep_gradients = keep_gradients
         self._momentum_share = momentum
         self._nesterov = nesterov
+        self._adam_step = torch._fused_adamw_ if optimizer == "adamw" else torch._fused_adam_
         self._weight_decay = weight_decay
 
     def forget_gradients(self) -> None:
@@ -88,7 +90,7 @@ class Learner(Generic[_AnyNetwork]):
         """Change the weights along their gradients; a parameter without gradient stays as it is.
 
         SGD: v <- momentum * v + (g + weight_decay * w), w <- w - rate * v; Nesterov's w <- w - rate * (g + weight_decay
-        * w + momentum * v). Adam: with bias-corrected moments.
+        * w + momentum * v). Adam: with bias-corrected moments; AdamW: w <- w - rate * weight_decay * w besides.
         """
         ready = [index for index, parameter in enumerate(self.parameters) if parameter.grad is not None]
         if not ready:
@@ -101,7 +103,7 @@ class Learner(Generic[_AnyNetwork]):
         if self._squares:
             steps = [self._steps[index] for index in ready]
             torch._foreach_add_(steps, 1.0)
-            torch._fused_adam_(
+            self._adam_step(
                 parameters,
                 gradients,
                 momentum,
