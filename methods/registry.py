@@ -60,6 +60,7 @@ _BUILT_IN = {
         "methods.cnn_decomposition.cnnsplitter_config:CnnSplitterConfig",
         1,
     ),
+    "metamorphic": _Place("methods.metamorphic.method:Metamorphic", "methods.metamorphic.config:MetamorphicConfig", 1),
     "hypersparse": _Place("methods.hypersparse.method:HyperSparse", "methods.hypersparse.config:HyperSparseConfig", 1),
 }
 

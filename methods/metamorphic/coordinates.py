@@ -96,8 +96,10 @@ def perturb(raw: Tensor, noise: Tensor, *, norm: float, variant: Literal["met", 
     return Perturbed(normalise(shifted, norm=norm), shifted[:, 5], shifted[:, 0].long())
 
 
-def encode(u: Tensor, *, num_frequencies: int, layout: Literal["a", "b"] = "a") -> Tensor:
-    """Coordinates followed by their sines and cosines at frequencies 2^f pi, (R, 6 + 12 F), of the type of `u`.
+def encode(
+    u: Tensor, *, num_frequencies: int, layout: Literal["a", "b"] = "a", dtype: torch.dtype | None = None
+) -> Tensor:
+    """Coordinates followed by their sines and cosines at frequencies 2^f pi, (R, 6 + 12 F).
 
     Angles are reduced to one turn in float64, where doubling and reducing are exact, before pi comes in; so codes agree
     between devices to the rounding of a sine, at any frequency. Pass float64: what rounding has taken from `u`, the
@@ -108,15 +110,18 @@ def encode(u: Tensor, *, num_frequencies: int, layout: Literal["a", "b"] = "a") 
         num_frequencies: F, 0 or above.
         layout: `a` runs through frequencies, coordinates, then sine and cosine; `b` through frequencies, then six sines
             and six cosines. They differ by the order of the columns alone.
+        dtype: Of the codes; None: that of `u`. With float32 the sines of the reduced angles are taken in float32.
 
     Raises:
         ValueError: Half precision, which cannot hold the codes, or a negative number of frequencies.
     """
-    if u.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"encode: coordinates of type {u.dtype} are too coarse to encode; give float64 (or float32)")
+    dtype = dtype or u.dtype
+    for kind in (u.dtype, dtype):
+        if kind not in (torch.float32, torch.float64):
+            raise ValueError(f"encode: values of {kind} are too coarse to encode; give float64 or float32")
     if num_frequencies < 0:
         raise ValueError(f"encode: {num_frequencies} frequencies; give 0 or more")
     factors_F = torch.exp2(torch.arange(num_frequencies, dtype=torch.float64, device=u.device))
-    angles_RFJ = torch.fmod(u.double()[:, None] * factors_F[:, None], 2.0) * torch.pi
+    angles_RFJ = (torch.fmod(u.double()[:, None] * factors_F[:, None], 2.0) * torch.pi).to(dtype)
     waves = torch.stack([angles_RFJ.sin(), angles_RFJ.cos()], dim=-1 if layout == "a" else 2)
-    return torch.cat([u, waves.flatten(1).to(u.dtype)], dim=1)
+    return torch.cat([u.to(dtype), waves.flatten(1)], dim=1)

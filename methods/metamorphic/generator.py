@@ -69,7 +69,8 @@ class CoordinateMLPs(nn.Module):
         self.scale = nn.Parameter(torch.full((residual, num_tensors), float(scale_init)))
         self.last_weight = nn.Parameter(torch.zeros(num_tensors, outputs, hidden))
         self.last_bias = nn.Parameter(torch.zeros(num_tensors, outputs))
-        self._activation = activation
+        self.activation = activation
+        self.scale_init = scale_init
 
     def __len__(self) -> int:
         return len(self.first_bias)
@@ -105,6 +106,11 @@ class CoordinateMLPs(nn.Module):
             stacked = parameter if name.startswith(("first", "last")) else parameter.transpose(0, 1)
             stacked[list(targets)] = stacked[list(sources)].clone()
 
+    @property
+    def outputs(self) -> int:
+        """V, values per row."""
+        return self.last_bias.shape[1]
+
     def forward(self, codes_GRE: Tensor, tensors: Sequence[int]) -> Tensor:
         """Values (G, R, V) of the rows of some tensors, not yet divided by the number of input channels.
 
@@ -115,17 +121,89 @@ class CoordinateMLPs(nn.Module):
         Raises:
             ValueError: Not one index for each stack.
         """
-        if len(tensors) != len(codes_GRE):
-            raise ValueError(
-                f"CoordinateMLPs: {len(codes_GRE)} stacks of rows for {len(tensors)} tensors; give one each"
-            )
-        act = _ACTIVATIONS[self._activation]
-        rows = list(tensors)
-        z = act(_linear(codes_GRE, self.first_weight[rows], self.first_bias[rows]))
-        for weight, bias, scale in zip(self.residual_weight, self.residual_bias, self.scale, strict=True):
-            z = z + scale[rows][:, None, None] * act(_linear(z, weight[rows], bias[rows]))
-        return _linear(z, self.last_weight[rows], self.last_bias[rows])
+        (values_GRV,) = self.run_groups([codes_GRE], [tensors])
+        return values_GRV
+
+    def run_groups(
+        self, codes: Sequence[Tensor], tensors: Sequence[Sequence[int]], dtype: torch.dtype = torch.float32
+    ) -> list[Tensor]:
+        """`forward` for several groups, each with a number of rows of its own.
+
+        Weights are picked once for all groups and then split, so that the backward pass puts the gradients of all
+        groups together once, and not one full stack of zeros for each.
+
+        Args:
+            codes: Of each group, (G, R, E).
+            tensors: Of each group the networks that read its stacks; no network is in two groups.
+            dtype: Of the products but the last, float32 or bfloat16.
+
+        Raises:
+            ValueError: Not one network for each stack.
+        """
+        for codes_GRE, members in zip(codes, tensors, strict=True):
+            if len(members) != len(codes_GRE):
+                raise ValueError(
+                    f"CoordinateMLPs: {len(codes_GRE)} stacks of rows for {len(members)} tensors; give one each"
+                )
+        order = [index for members in tensors for index in members]
+        sizes = [len(members) for members in tensors]
+
+        def by_group(parameter: Tensor, *, dim: int = 0) -> Sequence[Tensor]:
+            if order != list(range(len(self))):
+                parameter = parameter.index_select(dim, torch.tensor(order, device=parameter.device))
+            pieces: tuple[Tensor, ...] = torch.split(parameter, sizes, dim=dim)
+            return pieces
+
+        first = zip(by_group(self.first_weight), by_group(self.first_bias), strict=True)
+        residual = [by_group(getattr(self, f"residual_{name}"), dim=1) for name in ("weight", "bias")]
+        scales = by_group(self.scale, dim=1)
+        last = zip(by_group(self.last_weight), by_group(self.last_bias), strict=True)
+        act = _ACTIVATIONS[self.activation]
+        found = []
+        for group, (codes_GRE, (weight, bias), ends) in enumerate(zip(codes, first, last, strict=True)):
+            z = act(_linear(codes_GRE, weight, bias, dtype)).to(codes_GRE.dtype)
+            layers = (residual[0][group].unbind(), residual[1][group].unbind(), scales[group].unbind())
+            for layer_weight, layer_bias, scale in zip(*layers, strict=True):
+                z = torch.addcmul(z, act(_linear(z, layer_weight, layer_bias, dtype)), scale[:, None, None])
+            found.append(_linear(z, *ends, z.dtype))
+        return found
 
 
-def _linear(x_GRE: Tensor, weight_GHE: Tensor, bias_GH: Tensor) -> Tensor:
+def grown(networks: CoordinateMLPs, sources: Sequence[int | None], *, generator: torch.Generator) -> CoordinateMLPs:
+    """A stack of the given networks and further ones behind them.
+
+    Args:
+        networks: Left alone; the new stack is on their device.
+        sources: For each further network the one it starts as a copy of; None: freshly initialised.
+        generator: On the CPU, of the initialisation.
+
+    Raises:
+        ValueError: A source is none of the networks.
+    """
+    wrong = [source for source in sources if source is not None and not 0 <= source < len(networks)]
+    if wrong:
+        raise ValueError(f"grown: no network {wrong[0]} to copy; there are {len(networks)}")
+    residual, count, hidden = networks.residual_bias.shape
+    made = CoordinateMLPs(
+        num_tensors=count + len(sources),
+        num_frequencies=(networks.first_weight.shape[2] // _COORDINATES - 1) // 2,
+        hidden=hidden,
+        layers=residual + 1,
+        outputs=networks.outputs,
+        activation=networks.activation,
+        scale_init=networks.scale_init,
+    )
+    made.initialise(generator)
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            dim = 0 if name.startswith(("first", "last")) else 1
+            parameter.narrow(dim, 0, count).copy_(networks.get_parameter(name))
+    copies = [(source, count + place) for place, source in enumerate(sources) if source is not None]
+    made.copy([source for source, _ in copies], [place for _, place in copies])
+    return made.to(networks.first_weight.device)
+
+
+def _linear(x_GRE: Tensor, weight_GHE: Tensor, bias_GH: Tensor, dtype: torch.dtype) -> Tensor:
+    if dtype == torch.bfloat16:
+        x_GRE, weight_GHE, bias_GH = x_GRE.to(dtype), weight_GHE.to(dtype), bias_GH.to(dtype)
     return torch.baddbmm(bias_GH[:, None], x_GRE, weight_GHE.transpose(1, 2))

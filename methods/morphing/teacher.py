@@ -1,0 +1,39 @@
+"""The study's trained network as what other widths start from."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from methods.contract import Given, Task
+from methods.networks.folding import fold_batch_norm
+from methods.networks.graph import Network
+from methods.training.loop import evaluate
+
+TEACHER = "dense"
+_BETTER_THAN_CHANCE = 1.1
+"""As a factor: a network below it has learned nothing worth generating."""
+
+
+def teacher_network(given: Given, task: Task, *, method: str) -> Network:
+    """A copy of the trained network in evaluation mode, with batch normalisation folded in.
+
+    Raises:
+        ValueError: There is none, or on validation it is hardly better than always naming the most frequent class.
+    """
+    if TEACHER not in given:
+        raise ValueError(
+            f"{method}: no trained network was given; pass the one that `{TEACHER}` delivers for this task and seed"
+        )
+    network = fold_batch_norm(copy.deepcopy(given[TEACHER]).to(task.device)).eval()
+    accuracy = evaluate(network, task.validation, task)
+    labels = task.validation.targets
+    chance = int(torch.bincount(labels).max()) / len(labels)
+    if accuracy < 1 and accuracy <= _BETTER_THAN_CHANCE * chance:
+        raise ValueError(
+            f"{method}: the trained network it starts from is right on {accuracy:.1%} of the validation samples, and "
+            f"naming the most frequent class is on {chance:.1%}: there is nothing in it to generate; train it longer "
+            "or at another learning rate (`source`, and the same fields of `dense`)"
+        )
+    return network
