@@ -30,7 +30,7 @@ class _Place:
 
 
 _BUILT_IN = {
-    "dense": _Place("methods.dense:Dense", "methods.training.config:TrainingConfig", 1),
+    "dense": _Place("methods.dense:Dense", "methods.training.config:DenseConfig", 1),
     "magnitude": _Place("methods.magnitude.method:Magnitude", "methods.magnitude.config:MagnitudeConfig", 1),
     "gradual_magnitude": _Place(
         "methods.gradual_magnitude.method:GradualMagnitude",
@@ -61,6 +61,13 @@ _BUILT_IN = {
         1,
     ),
     "metamorphic": _Place("methods.metamorphic.method:Metamorphic", "methods.metamorphic.config:MetamorphicConfig", 1),
+    "filter_pruning": _Place(
+        "methods.filter_pruning.method:FilterPruning", "methods.filter_pruning.config:FilterPruningConfig", 1
+    ),
+    "slimmable_gated": _Place(
+        "methods.slimmable.gated:SlimmableGated", "methods.slimmable.config:SlimmableGatedConfig", 1
+    ),
+    "slimmable": _Place("methods.slimmable.method:Slimmable", "methods.slimmable.config:SlimmableConfig", 1),
     "hypersparse": _Place("methods.hypersparse.method:HyperSparse", "methods.hypersparse.config:HyperSparseConfig", 1),
 }
 

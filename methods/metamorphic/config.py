@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from methods.config import Range
 from methods.morphing.config import GrowthConfig, Width
-from methods.training.config import TrainingConfig
+from methods.training.config import DenseConfig
 
 
 class MetamorphicConfig(GrowthConfig):
@@ -19,7 +19,7 @@ class MetamorphicConfig(GrowthConfig):
     set theirs.
     """
 
-    source: TrainingConfig = TrainingConfig()
+    source: DenseConfig = DenseConfig()
     """How the trained network is made, as for `dense`: where a study sets fields of `dense`, the same ones here make
     both share one run."""
     widths: tuple[Width, ...] = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0, 1.125, 1.25)
@@ -48,7 +48,7 @@ class MetamorphicConfig(GrowthConfig):
     permute: bool = True
     """Whether channels are first put in the order of a shortest path."""
     prefit_steps: Annotated[int, Field(ge=0), Range(0, 4000, only_named=True)] | None = None
-    """Steps on reconstruction alone before a growth step; unset: 1,000 where no gate holds the new part closed, else
+    """Steps on reconstruction alone before a growth step; unset: 500 where no gate holds the new part closed, else
     none, as published. Below the full width the target is the trained network's tensors, interpolated (ours)."""
     prefit_learning_rate: Annotated[float, Field(gt=0)] = 3e-3
     """Of Adam, at first; it falls to a tenth along a cosine."""

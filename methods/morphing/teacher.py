@@ -27,13 +27,19 @@ def teacher_network(given: Given, task: Task, *, method: str) -> Network:
             f"{method}: no trained network was given; pass the one that `{TEACHER}` delivers for this task and seed"
         )
     network = fold_batch_norm(copy.deepcopy(given[TEACHER]).to(task.device)).eval()
-    accuracy = evaluate(network, task.validation, task)
-    labels = task.validation.targets
-    chance = int(torch.bincount(labels).max()) / len(labels)
-    if accuracy < 1 and accuracy <= _BETTER_THAN_CHANCE * chance:
+    found = evaluate(network, task.validation, task)
+    if task.info.kind == "regression":
+        useless, nothing = found <= 0, "always giving the mean has R2 0"
+        quality = f"has R2 {found:.3f} on the validation samples"
+    else:
+        labels = task.validation.targets
+        chance = int(torch.bincount(labels).max()) / len(labels)
+        useless = found < 1 and found <= _BETTER_THAN_CHANCE * chance
+        nothing = f"naming the most frequent class is on {chance:.1%}"
+        quality = f"is right on {found:.1%} of the validation samples"
+    if useless:
         raise ValueError(
-            f"{method}: the trained network it starts from is right on {accuracy:.1%} of the validation samples, and "
-            f"naming the most frequent class is on {chance:.1%}: there is nothing in it to generate; train it longer "
-            "or at another learning rate (`source`, and the same fields of `dense`)"
+            f"{method}: the trained network it starts from {quality}, and {nothing}: it has learned nothing to go on "
+            "from; train it longer or at another learning rate (`source`, and the same fields of `dense`)"
         )
     return network

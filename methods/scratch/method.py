@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from methods.contract import Given, Monitor, Outcome, Prerequisite, Task, TaskInfo, Variant
+from methods.contract import Given, Monitor, Outcome, Prerequisite, Task, TaskInfo, UnsupportedTask, Variant
+from methods.json_value import Json
+from methods.morphing.delivering import width_settings
+from methods.morphing.parts import morphing_parts, units_at
 from methods.networks.graph import Network
 from methods.scratch.config import ScratchConfig
-from methods.training.loop import Phase, train
+from methods.training.loop import Phase, spent_epochs, train
 from methods.training.targets import in_standard_units, to_raw_units
 
 _BISECTIONS = 24
@@ -13,7 +16,10 @@ _BISECTIONS = 24
 
 
 class Scratch:
-    """Finds the width whose network has the wanted share of the dense parameters; trains it for the whole budget."""
+    """Finds the width whose network has the wanted share of the dense parameters; trains it for the whole budget.
+
+    With `inner_width` it trains the network that a metamorphic or slimmable one has at that width.
+    """
 
     name = "scratch"
     version = 1
@@ -26,29 +32,40 @@ class Scratch:
         return ()
 
     def check(self, info: TaskInfo) -> None:
-        """Every task will do."""
+        """Every task will do, but for `inner_width`, which needs layers whose width can change by itself."""
+        if self.config.inner_width is not None:
+            _inner_units(info, self.config)
 
     def fit(self, task: Task, given: Given, monitor: Monitor) -> Outcome:
         del given
-        width = nearest_width(task, keep_share=self.config.keep_share)
-        network = task.network(width=width)
-        share = _count(network) / _count(task.network())
+        epochs = spent_epochs(self.config, task, method=self.name)
+        network, settings = self._narrow(task, monitor)
+        train(
+            network,
+            in_standard_units(task),
+            config=self.config,
+            epochs=epochs,
+            monitor=monitor,
+            phase=Phase(name="scratch", size=min(1.0, _share(network, task))),
+        )
+        variant = Variant("scratch", kind="whole", network=to_raw_units(network, task), settings=settings)
+        return Outcome(variants=(variant,), epochs=epochs, facts=settings)
+
+    def _narrow(self, task: Task, monitor: Monitor) -> tuple[Network, dict[str, Json]]:
+        """A fresh network of the wanted size, and what is to be said of it."""
+        if self.config.inner_width is not None:
+            network = task.network(units=_inner_units(task.info, self.config))
+            width = width_settings(self.config.inner_width, trained=None)
+            return network, {**width, "keep_share": _share(network, task)}
+        width_of_all = nearest_width(task, keep_share=self.config.keep_share)
+        network = task.network(width=width_of_all)
+        share = _share(network, task)
         if not 0.5 <= share / self.config.keep_share <= 2:
             monitor.note(
                 f"scratch: the network nearest to a share of {self.config.keep_share:g} of the dense parameters "
                 f"holds {share:.4g}"
             )
-        train(
-            network,
-            in_standard_units(task),
-            config=self.config,
-            epochs=task.epochs,
-            monitor=monitor,
-            phase=Phase(name="scratch", size=share),
-        )
-        settings = {"width": width, "keep_share": share}
-        variant = Variant("scratch", kind="whole", network=to_raw_units(network, task), settings=settings)
-        return Outcome(variants=(variant,), epochs=task.epochs, facts=settings)
+        return network, {"width": width_of_all, "keep_share": share}
 
 
 def nearest_width(task: Task, *, keep_share: float) -> float:
@@ -69,3 +86,16 @@ def nearest_width(task: Task, *, keep_share: float) -> float:
 
 def _count(network: Network) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _share(network: Network, task: Task) -> float:
+    """Parameters as a share of the dense network's."""
+    return _count(network) / _count(task.network())
+
+
+def _inner_units(info: TaskInfo, config: ScratchConfig) -> dict[str, int]:
+    assert config.inner_width is not None
+    try:
+        return units_at(morphing_parts(info.architecture, blocks=config.blocks), config.inner_width)
+    except ValueError as error:
+        raise UnsupportedTask(f"scratch: network '{info.network}': {error}") from error

@@ -46,6 +46,14 @@ class TrainingConfig(MethodConfig):
         return self
 
 
+class DenseConfig(TrainingConfig):
+    """A recipe for one training of one network."""
+
+    epochs: Annotated[int, Field(ge=0)] = 0
+    """Passes over the training samples; 0: all that the task gives. For a network that others start from in a study
+    whose schedules are longer than its own should be."""
+
+
 class PruningConfig(TrainingConfig):
     """A recipe for a network that ends with a given share of its weights removed."""
 

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.contract import Monitor, Split, Task, TrainingDiverged
+from methods.contract import Monitor, Split, Task, TrainingDiverged, UnsupportedTask
 from methods.networks.graph import Network
 from methods.training.batches import plain_batches, train_batches
-from methods.training.config import TrainingConfig
+from methods.training.config import DenseConfig, TrainingConfig
 from methods.training.learner import Learner
 from methods.training.precision import autocast, task_precision
 from methods.training.schedules import Schedule, cosine_schedule, step_schedule
@@ -32,6 +32,7 @@ __all__ = [
     "default_loss",
     "evaluate",
     "follow_schedule",
+    "spent_epochs",
     "start_learner",
     "train",
     "train_epoch",
@@ -136,6 +137,19 @@ def train(
         carry=lambda: carry or {},
     )
     return network
+
+
+def spent_epochs(config: DenseConfig, task: Task, *, method: str) -> int:
+    """The epochs that one training takes.
+
+    Raises:
+        UnsupportedTask: More than the task gives.
+    """
+    if config.epochs > task.epochs:
+        raise UnsupportedTask(
+            f"{method}: epochs is {config.epochs}, and the task gives {task.epochs}; lower it, or give the task as many"
+        )
+    return config.epochs or task.epochs
 
 
 def start_learner(
