@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.comparison import compare as compare
+    from orchestrator.morphing import morph as morph
     from orchestrator.spec.study_file import load_study as load_study
     from orchestrator.study_run import run_study as run_study
 
 _PLACES = {
     "compare": "orchestrator.comparison",
     "load_study": "orchestrator.spec.study_file",
+    "morph": "orchestrator.morphing",
     "run_study": "orchestrator.study_run",
 }
 
-__all__ = ["compare", "load_study", "run_study"]
+__all__ = ["compare", "load_study", "morph", "run_study"]
 
 
 def __getattr__(name: str) -> Any:

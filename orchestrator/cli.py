@@ -252,6 +252,50 @@ def export(
 
 
 @app.command()
+def morph(
+    key: Annotated[str, typer.Argument(metavar="RUN_KEY", help="Key of a finished run of metamorphic.")],
+    width: Annotated[float, typer.Option(help="Share of the full width, above 0; above 1 is wider than trained.")],
+    depth: Annotated[
+        str | None,
+        typer.Option(
+            help="Residual blocks to keep of each stage: one number for all, or e.g. 5,4,5; all unless given."
+        ),
+    ] = None,
+    format: FormatOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    output: Annotated[
+        Path | None, typer.Option("--out", "--output", "-o", help="File or folder; the current folder unless given.")
+    ] = None,
+    force: ForceOption = False,
+    latency: LatencyOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a network of any width to a file.
+
+    Drawn from the run's generator in seconds, without training; measured on validation samples, described beside it.
+    """
+    from orchestrator.display import show_morphed
+    from orchestrator.morphing import morph as draw
+
+    made = draw(
+        key,
+        store=existing_store(store),
+        width=width,
+        depth=_blocks(depth),
+        format=format,
+        output=output,
+        force=force,
+        latency=latency,
+    )
+    for note in made.notes:
+        print(note, file=sys.stderr)
+    if as_json:
+        print_json(made.to_json())
+    else:
+        show_morphed(made)
+
+
+@app.command()
 def sync(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a study.")],
     store: StoreOption = DEFAULT_STORE,
@@ -365,6 +409,22 @@ def _changed(study: Study, **options: str | None) -> Study:
 
         (name, *_), message = problems(error, StudySettings)[0]
         raise typer.BadParameter(message, param_hint=f"--{name}") from error
+
+
+def _blocks(depth: str | None) -> list[int] | None:
+    """What `--depth` says.
+
+    Raises:
+        typer.BadParameter: It is no list of numbers.
+    """
+    if depth is None:
+        return None
+    try:
+        return [int(count) for count in depth.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"'{depth}' is no list of whole numbers such as 5,4,5", param_hint="--depth"
+        ) from error
 
 
 def _is_file(study: str) -> bool:

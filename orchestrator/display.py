@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.doctor import Check
     from orchestrator.export import Export
     from orchestrator.module_results import ModulesResult
+    from orchestrator.morphing import Morphed
     from orchestrator.plan import Plan
     from orchestrator.rerun import Rerun
     from orchestrator.runs import GradedVariant, RunResult
@@ -107,6 +108,32 @@ def show_export(export: Export) -> None:
             f"batch {batch} on this CPU: {times['dense_ms']:.3g} ms dense, sparse {sparse} "
             f"({sum(layer['is_sparse'] for layer in layers)} of {len(layers)} candidate layers as CSR)"
         )
+
+
+def show_sizes(console: Console, sizes: dict[str, int], dense_sizes: dict[str, int], *, dense: str) -> None:
+    """Print the sizes of a network, each as a share of another's, which `dense` names."""
+    for name, size in sizes.items():
+        console.print(f"{name.replace('_', ' ')}: {size:,}, {size / dense_sizes[name]:.1%} of {dense}")
+
+
+def show_morphed(made: Morphed) -> None:
+    """Print what a network drawn from a generator is worth, what the generator takes, and where it was written."""
+    console = terminal()
+    settings = made.settings
+    depth = f", depth {settings['depth']}" if "depth" in settings else ""
+    console.print(
+        f"width {settings['width']:g}{depth}, compression ratio {settings['compression_ratio']:g}", style="bold"
+    )
+    if made.accuracy is None:
+        console.print(f"accuracy: not measured; {made.not_measured}")
+    else:
+        console.print(f"accuracy: {made.accuracy:.4f} on {made.num_samples} validation samples")
+    show_sizes(console, made.sizes, made.dense_sizes, dense="the dense network's")
+    console.print(
+        f"the generator itself: {made.generator_parameters:,} parameters, {made.generator_bytes:,} bytes; the network "
+        "does not need it"
+    )
+    show_export(made.export)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, num_left: int) -> Table:

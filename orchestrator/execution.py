@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
@@ -45,7 +46,7 @@ from orchestrator.library_results import (
 )
 from orchestrator.module_results import COMPOSED_ROW, ModulesResult
 from orchestrator.results import headline
-from orchestrator.runs import Failure, GradedVariant, Run, RunResult
+from orchestrator.runs import Failure, GeneratorResult, GradedVariant, Run, RunResult
 from orchestrator.sizes import Sizes
 from orchestrator.store import Store
 from orchestrator.subtask_table import TEST_KEY
@@ -153,6 +154,7 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
             )
         )
     modules = _grade_modules(run, outcome, task, store, reference=reference)
+    generator = _store_generator(run, outcome, store)
     charts = () if modules is None else subtask_charts(modules, graded)
     if monitor.curves:
         store.put_curves(run.key, pa.Table.from_pylist(_aligned(monitor.curves)))
@@ -162,6 +164,7 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
         run=run,
         variants=tuple(graded),
         modules=modules,
+        generator=generator,
         epochs=outcome.epochs,
         facts=dict(outcome.facts),
         notes=tuple(monitor.notes),
@@ -185,6 +188,22 @@ def _grade_modules(run: Run, outcome: Outcome, task: Task, store: Store, *, refe
     grades = grade_library(library, task)
     store.put_modules(run.key, save_library(library), subsets_table(library, grades.subtasks, reference=reference))
     return modules_result(library, grades, variant=library_variant(outcome), reference=reference)
+
+
+def _store_generator(run: Run, outcome: Outcome, store: Store) -> GeneratorResult | None:
+    """Store what networks of any width are drawn from, where the method made such a thing."""
+    generator = outcome.generator
+    if generator is None:
+        return None
+    data = generator.save()
+    store.put_generator(run.key, data)
+    return GeneratorResult(
+        parameters=generator.parameters,
+        stored_bytes=len(data),
+        digest=sha256(data).hexdigest(),
+        trained_widths=generator.trained_widths,
+        blocks=generator.blocks,
+    )
 
 
 def _preprocessing(data: TaskData) -> dict[str, Any]:

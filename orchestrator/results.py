@@ -47,6 +47,11 @@ COLUMNS = (
     Column("module_size", pa.float64(), "Of a modular run: parameters of a class module as a share of the whole."),
     Column("module_overlap", pa.float64(), "Of a modular run: parameters that two class modules share, likewise."),
     Column("kernels_kept", pa.float64(), "Of a modular run: convolution kernels that a class module keeps, 0 to 1."),
+    Column(
+        "generator_parameters",
+        pa.int64(),
+        "Of a run that generates networks of any width: numbers kept to draw them, beside which a network is small.",
+    ),
     Column("config", pa.string(), "JSON of the method's fields that differ from their defaults."),
     Column("settings", pa.string(), "JSON of what sets this network apart within its run, e.g. its width."),
     Column("metric", pa.string(), "What the scores are: `accuracy` (classification) or `r2` (regression)."),
@@ -224,6 +229,7 @@ def _result_values(result: RunResult) -> dict[str, Any]:
         "finished_at": result.finished_at,
         "module_size": result.modules.module_size if result.modules else None,
         "module_overlap": result.modules.overlap if result.modules else None,
+        "generator_parameters": result.generator.parameters if result.generator else None,
         "kernels_kept": result.modules.kernels_kept if result.modules else None,
     }
 

@@ -87,6 +87,22 @@ class GradedVariant(BaseModel):
         return float(getattr(self.sizes, measure)) / float(getattr(self.reference_sizes, measure))
 
 
+class GeneratorResult(BaseModel):
+    """What is known of a stored generator of networks, without reading it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    parameters: int
+    """Of the generator and all that its networks share: what must be kept to draw networks."""
+    stored_bytes: int
+    """Of its file."""
+    digest: str
+    """SHA-256 of the file, so that no other run's is taken for it."""
+    trained_widths: tuple[float, float]
+    blocks: tuple[int, ...] = ()
+    """Residual blocks of each stage, where some can be left out; else empty."""
+
+
 class RunResult(BaseModel):
     """What `outcome.json` holds: everything known of a finished run but its tensors and curves."""
 
@@ -97,6 +113,8 @@ class RunResult(BaseModel):
     variants: tuple[GradedVariant, ...]
     modules: ModulesResult | None = None
     """Of a modular method."""
+    generator: GeneratorResult | None = None
+    """Of a method that generates networks of any width."""
     epochs: float
     facts: dict[str, Any] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()

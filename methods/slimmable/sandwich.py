@@ -1,7 +1,8 @@
 """Training of one network at many widths at once, and its normalisation at each of them.
 
 Source: Yu and Huang, "Universally Slimmable Networks and Improved Training Techniques", ICCV 2019: the sandwich rule,
-in-place distillation, and statistics of batch normalisation taken anew after training. Ours: inner widths alone change.
+in-place distillation, and statistics of batch normalisation taken anew after training. Ours: inner widths alone change,
+and the gradients of a batch's widths are averaged, where the paper sums them, so that the rates of plain training suit.
 
 Shapes: N = samples, K = classes.
 """
@@ -142,7 +143,7 @@ class Sandwich:
             raw = functional_call(self._skeleton(width), sliced(self._network, self._skeleton(width)), (inputs,))
         logits = raw.float()
         loss = self._loss(logits, targets) if teacher is None else soft_cross_entropy(logits, teacher)
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss / (2 + self._config.random_widths)).backward()  # type: ignore[no-untyped-call]
         return logits.detach(), loss.detach()
 
     def _skeleton(self, width: float) -> Network:

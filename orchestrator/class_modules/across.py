@@ -15,12 +15,12 @@ from orchestrator.class_modules.composing import as_deployed, meaning_of
 from orchestrator.class_modules.judging import Judging, judging_samples
 from orchestrator.class_modules.measuring import Measured, measured
 from orchestrator.class_modules.naming import digest_of, few, label_of
-from orchestrator.class_modules.samples import SamplesMissing
 from orchestrator.class_modules.sources import SourceRun, Wish, open_sources, parse_wishes
 from orchestrator.export.description import Subject
 from orchestrator.export.place import choose_place
 from orchestrator.export.write import Export, require_format, write_network
 from orchestrator.runs import GradedVariant
+from orchestrator.samples import SamplesMissing
 from orchestrator.sizes import Sizes
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from methods.modules.grading import CompositionQuality, composition_quality
 from methods.modules.library import ModuleLibrary
 from methods.modules.side_by_side import Delivered, as_network
 from orchestrator.class_modules.naming import few, label_of
-from orchestrator.class_modules.samples import SamplesMissing, task_of
 from orchestrator.errors import ExportRefused
 from orchestrator.export.description import LOGITS, Subject, normalization_of
 from orchestrator.export.place import choose_place
 from orchestrator.export.write import Export, require_format, write_network
 from orchestrator.library_results import stored_library
 from orchestrator.runs import GradedVariant, RunResult
+from orchestrator.samples import SamplesMissing, task_of
 from orchestrator.sizes import Sizes
 
 if TYPE_CHECKING:

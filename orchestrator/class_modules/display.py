@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.display import show_export, table, terminal
+from orchestrator.display import show_export, show_sizes, table, terminal
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from orchestrator.class_modules import Composition, CompositionAcross, LibraryLine
     from orchestrator.class_modules.choosing import Choice
     from orchestrator.module_results import ModulesResult
@@ -110,7 +108,7 @@ def show_composition(made: Composition) -> None:
         console.print(f"accuracy: not measured; {made.not_measured}")
     else:
         console.print(f"accuracy: {made.accuracy:.4f} on {made.num_samples} validation samples of these classes")
-    _show_sizes(console, made.sizes, made.dense_sizes, dense="the dense network's")
+    show_sizes(console, made.sizes, made.dense_sizes, dense="the dense network's")
     show_export(made.export)
 
 
@@ -146,7 +144,7 @@ def show_composition_across(made: CompositionAcross) -> None:
     if made.caution:
         console.print(f"caution: {made.caution}")
     console.print("sizes, each module a branch of its own, so that weights which two have in common are there twice:")
-    _show_sizes(console, made.sizes, made.dense_sizes, dense=f"run {made.choices[0].run_key}'s dense network's")
+    show_sizes(console, made.sizes, made.dense_sizes, dense=f"run {made.choices[0].run_key}'s dense network's")
     show_export(made.export)
 
 
@@ -154,11 +152,6 @@ def _reason(choice: Choice) -> str:
     if choice.pinned:
         return "asked for"
     return "best F1" if len(choice.f1_by_run) > 1 else "only run"
-
-
-def _show_sizes(console: Console, sizes: dict[str, int], dense_sizes: dict[str, int], *, dense: str) -> None:
-    for name, size in sizes.items():
-        console.print(f"{name.replace('_', ' ')}: {size:,}, {size / dense_sizes[name]:.1%} of {dense}")
 
 
 def _decimal(value: float | None) -> str:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from methods.contract import Split
 from orchestrator.class_modules.naming import few
-from orchestrator.class_modules.samples import SamplesMissing, task_of
 from orchestrator.class_modules.sources import SourceRun, Wish
+from orchestrator.samples import SamplesMissing, task_of
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
     <store>/runs/<key>/      run.json  curves.parquet  figures.json
                              variants/<label>/{artefact.safetensors.zst,weights.safetensors}
                              modules.safetensors  subtasks.parquet (of modular methods)
+                             generator.safetensors.zst (of metamorphic methods)
                              failures/<n>.json  checkpoint/state.bin  outcome.json (last: it says "this run is done")
     <store>/studies/<name>/  see `study_folder`
 
@@ -26,6 +27,9 @@ from orchestrator.store.study_folder import StudyFolder
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_GENERATOR = "generator.safetensors.zst"
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,22 @@ class Store:
     def read_subtasks(self, key: str) -> pa.Table | None:
         """What the compositions of one run are worth, one row per subset of the classes; None when it has none."""
         return self._read_table(_run(key, "subtasks.parquet"))
+
+    def put_generator(self, key: str, data: bytes) -> None:
+        """Store what further networks of a run are drawn from, as `NetworkGenerator.save` gives it.
+
+        Does nothing once the run has its outcome, for the reason that `put_variant` gives.
+        """
+        if not self._files.exists(_run(key, "outcome.json")):
+            self._files.put(_run(key, _GENERATOR), data)
+
+    def read_generator(self, key: str) -> bytes | None:
+        """The stored generator of one run; None when it has none."""
+        return self._files.read(_run(key, _GENERATOR))
+
+    def generating_keys(self) -> list[str]:
+        """Keys of all runs with a stored generator, sorted."""
+        return [key for key in self._files.names("runs") if self._files.exists(_run(key, _GENERATOR))]
 
     def put_curves(self, key: str, table: pa.Table) -> None:
         """Store the values per epoch of one run."""

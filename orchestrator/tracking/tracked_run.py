@@ -165,6 +165,8 @@ class TrackedRun:
             yield f"latency_ms_{batch_size}", milliseconds
         yield "fit_seconds", self.result.fit_seconds
         yield "epochs", self.result.epochs
+        if self.result.generator is not None:
+            yield "generator_parameters", self.result.generator.parameters
         modules = self.result.modules
         if modules is not None:
             yield "module_size", modules.module_size
