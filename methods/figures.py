@@ -30,12 +30,35 @@ class Line(BaseModel):
     label: str
     x: tuple[float | None, ...]
     y: tuple[float | None, ...]
+    spread: tuple[float | None, ...] = ()
+    """How far each value reaches either way, drawn as a bar; empty, or one for each value."""
 
     @model_validator(mode="after")
     def _pairs(self) -> Line:
-        if len(self.x) != len(self.y):
-            raise ValueError(f"line '{self.label}': {len(self.x)} places for {len(self.y)} values; give one each")
+        if len(self.x) != len(self.y) or len(self.spread) not in (0, len(self.y)):
+            raise ValueError(
+                f"line '{self.label}': {len(self.x)} places and {len(self.spread)} spreads for {len(self.y)} values; "
+                "give one each"
+            )
         return self
+
+    def bars(self) -> list[tuple[float, float, float]]:
+        """Place, lower and upper end of each bar that can be shown."""
+        return [
+            (x, y - reach, y + reach)
+            for x, y, reach in zip(self.x, self.y, self.spread, strict=False)
+            if x is not None and y is not None and reach is not None
+        ]
+
+
+class Shade(BaseModel):
+    """A stretch of the horizontal axis that means something."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label: str
+    low: float
+    high: float
 
 
 class LineChart(_Chart):
@@ -48,6 +71,8 @@ class LineChart(_Chart):
     log_y: bool = False
     steps: bool = False
     """Each value holds from its place to the next, as in a histogram whose places are left edges of bins."""
+    shade: Shade | None = None
+    """Drawn behind the lines."""
 
 
 class Heatmap(_Chart):

@@ -47,7 +47,7 @@ class MetamorphicConfig(GrowthConfig):
     """Whether a block's generators start as copies of those of the block before it in its stage."""
     permute: bool = True
     """Whether channels are first put in the order of a shortest path."""
-    prefit_steps: Annotated[int, Field(ge=0), Range(0, 4000, only_named=True)] | None = None
+    prefit_steps: Annotated[int | None, Field(ge=0), Range(0, 4000, only_named=True)] = None
     """Steps on reconstruction alone before a growth step; unset: 500 where no gate holds the new part closed, else
     none, as published. Below the full width the target is the trained network's tensors, interpolated (ours)."""
     prefit_learning_rate: Annotated[float, Field(gt=0)] = 3e-3

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from methods.config import Range
-from methods.morphing.config import Width
+from methods.morphing.config import WIDEST
 from methods.morphing.parts import Blocks
 from methods.training.config import DenseConfig
 
@@ -17,7 +17,7 @@ class ScratchConfig(DenseConfig):
 
     keep_share: Annotated[float, Field(gt=0, le=1), Range(0.01, 0.5, "log")] = 0.1
     """Parameters of the narrow network as a share of the dense network's; the nearest width that exists is taken."""
-    inner_width: Annotated[Width, Range(0.125, 1.25, only_named=True)] | None = None
+    inner_width: Annotated[float | None, Field(gt=0, le=WIDEST), Range(0.125, 1.25, only_named=True)] = None
     """Instead of `keep_share`: the width of those layers alone that metamorphic and slimmable networks change."""
     blocks: Blocks = "inner"
     """With `inner_width`: which residual blocks these are, as for `metamorphic`."""

@@ -42,6 +42,8 @@ def chart_png(figure: Figure) -> bytes:
 
 def _draw_lines(panel: Any, figure: LineChart) -> None:
     x_scale, y_scale = scales_of(figure)
+    if figure.shade is not None:
+        panel.axvspan(figure.shade.low, figure.shade.high, color="0.93", label=_plain(figure.shade.label), zorder=0)
     for number, line in enumerate(figure.lines):
         dash = dash_of(number)
         look = {
@@ -55,6 +57,8 @@ def _draw_lines(panel: Any, figure: LineChart) -> None:
         for part in parts:
             marker = "o" if len(part) == 1 else ""
             panel.plot([x for x, _ in part], [y for _, y in part], marker=marker, markersize=4, **look)
+        for x, low, high in line.bars():
+            panel.plot([x, x], [low, high], color=LIGHT[slot_of(number)], linewidth=1.0)
         panel.plot([], [], label=_plain(line.label), **look)
     panel.set_xscale("log" if x_scale.log else "linear")
     panel.set_yscale("log" if y_scale.log else "linear")

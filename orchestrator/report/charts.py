@@ -67,6 +67,7 @@ def thinned(points: Sequence[Point], *, most: int) -> list[Point]:
 def scales_of(figure: LineChart) -> tuple[Scale, Scale]:
     """The two axes of a line chart, wide enough for all that can be shown."""
     points = [point for line in figure.lines for part in segments(line, figure) for point in part]
+    points += [(x, end) for line in figure.lines for x, *ends in line.bars() for end in ends if _can_show(x, log=False)]
     x = scale_of([x for x, _ in points], log=figure.log_x, room=0.02)
     return x, scale_of([y for _, y in points], log=figure.log_y, from_zero=figure.steps)
 
@@ -99,6 +100,7 @@ def _line_chart(figure: LineChart) -> list[Markup]:
     names = ", ".join(line.label for line in figure.lines)
     drawing = element(
         "svg",
+        *_shade(canvas, figure),
         _grid(canvas),
         *drawn,
         *empty,
@@ -147,7 +149,27 @@ def _line(canvas: _Canvas, figure: LineChart, line: Line, number: int) -> Markup
     values = [y for part in parts for _, y in part]
     label = f"{line.label}: {short_number(min(values))} to {short_number(max(values))}, last {short_number(values[-1])}"
     curve = element("path", d=path, **_stroke(number), class_="curve")
-    return element("g", element("title", label), curve, *dots, fill=f"var(--m{slot_of(number)})")
+    bars = _bars(canvas, line, number)
+    return element("g", element("title", label), curve, *bars, *dots, fill=f"var(--m{slot_of(number)})")
+
+
+def _shade(canvas: _Canvas, figure: LineChart) -> list[Markup]:
+    shade = figure.shade
+    if shade is None:
+        return []
+    left, right = (canvas.x(value) for value in (shade.low, shade.high))
+    box = element(
+        "rect", element("title", shade.label), x=left, y=_TOP, width=right - left, height=_BOTTOM - _TOP, class_="shade"
+    )
+    name = element("text", shade.label, x=(left + right) / 2, y=_BOTTOM - 8, text_anchor="middle", class_="quiet")
+    return [box, name]
+
+
+def _bars(canvas: _Canvas, line: Line, number: int) -> list[Markup]:
+    return [
+        element("path", d=f"M{canvas.x(x):.1f} {canvas.y(low):.1f}V{canvas.y(high):.1f}", **_stroke(number))
+        for x, low, high in line.bars()
+    ]
 
 
 def _path(canvas: _Canvas, points: Sequence[Point], *, steps: bool) -> str:

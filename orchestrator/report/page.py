@@ -16,6 +16,7 @@ from orchestrator.report.style import style_sheet
 from orchestrator.report.subtask_words import subtask_lines
 from orchestrator.report.subtasks import subtask_section
 from orchestrator.report.tables import at_equal_size, configurations, head, rerun_command, table, verdicts
+from orchestrator.report.widths import width_section
 from orchestrator.subtask_comparison import SubtaskComparison
 
 MOST_RUN_LINES = 2_000
@@ -106,6 +107,7 @@ def _task(
         parts += [element("h3", "Who differs from whom"), judged]
     if task.configurations:
         parts += [element("h3", "Confirmed configurations"), configurations(task, terms, marks, facts.store)]
+    parts += width_section(task)
     if subtasks is not None:
         parts += subtask_section(subtasks, terms, marks)
     recorded = inside(task, terms, marks, facts.figures)

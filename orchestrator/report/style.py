@@ -44,7 +44,7 @@ figcaption{font-size:13px;max-width:160ch}
 .legend svg,.mark svg{width:17px;height:17px;vertical-align:-3px;margin-right:5px}
 figure>svg{display:block;width:100%;height:auto;font-size:13px}
 svg text{fill:var(--ink)}svg text.quiet{fill:var(--quiet);font-size:12px}
-.grid{stroke:var(--line)}.axis,.tick{stroke:var(--quiet)}
+.shade{fill:var(--line);opacity:.45}.grid{stroke:var(--line)}.axis,.tick{stroke:var(--quiet)}
 .budget{stroke:var(--quiet);stroke-dasharray:2 4}
 .band{fill:var(--band)}.dense{stroke:var(--ink);stroke-width:1.4;stroke-dasharray:7 4}
 .front{fill:none;stroke-width:1.8;stroke-linejoin:round;opacity:.7}

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from orchestrator.comparison import compare, read_results
 from orchestrator.errors import StoreProblem
+from orchestrator.report.chart_png import chart_png
 from orchestrator.report.facts import gather_facts
 from orchestrator.report.inside import shown_runs
 from orchestrator.report.modules_png import modules_png
 from orchestrator.report.page import page
 from orchestrator.report.png import pareto_png
+from orchestrator.report.widths import width_chart
 from orchestrator.stored_subtasks import compare_subtasks
 
 if TYPE_CHECKING:
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
 def write_report(store: Store, study_name: str, *, output: Path | None = None) -> Path:
     """Write `report.html` and `pareto.png` of a study from its `results.parquet`.
 
-    A study with class modules gets `modules.png` as well, from its `subtasks.parquet`. The same results give the same
-    page, byte for byte.
+    A study with class modules gets `modules.png` as well, from its `subtasks.parquet`; one with networks of several
+    widths gets `accuracy_by_width.png`, numbered from the second task on. The same results give the same page, byte for
+    byte.
 
     Args:
         store: Where the study lies; the files go into the study's folder.
@@ -48,6 +51,9 @@ def write_report(store: Store, study_name: str, *, output: Path | None = None) -
     pictures = {"pareto.png": pareto_png(comparison)}
     if subtasks:
         pictures["modules.png"] = modules_png(list(subtasks.values()))
+    by_width = [found for task in comparison.tasks if (found := width_chart(task)) is not None]
+    for number, found in enumerate(by_width):
+        pictures["accuracy_by_width.png" if number == 0 else f"accuracy_by_width_{number + 1}.png"] = chart_png(found)
     if output is not None:
         return _write_local(output if output.suffix else output / "report.html", html, pictures)
     folder = store.study(study_name)

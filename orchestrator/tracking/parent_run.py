@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _PICTURE = "pareto.png"
-_FILES = ("report.html", _PICTURE, "modules.png", "results.parquet", "subtasks.parquet")
+_FILES = ("report.html", _PICTURE, "modules.png", "accuracy_by_width.png", "results.parquet", "subtasks.parquet")
 """Files of a study that its parent run carries."""
 _DIGEST_LENGTH = 36
 """MLflow refuses longer digests of data sets."""
