@@ -19,7 +19,7 @@ from methods.metamorphic.weight_source import GeneratedWeights
 from methods.morphing.config import WIDEST
 from methods.morphing.delivering import width_settings
 from methods.morphing.morph import assembled
-from methods.morphing.parts import Part, morphing_parts
+from methods.morphing.parts import Part, morphing_parts, most_left_out, stage_blocks
 from methods.networks.architecture import Architecture
 from methods.networks.graph import Network
 
@@ -68,10 +68,16 @@ class MetamorphicGenerator:
         """Of each stage, in a generator trained with blocks left out; else empty."""
         if not self.config.drop_probability or not any(part.total for part in self.parts):
             return ()
-        counts: dict[int, int] = {}
-        for part in morphing_parts(self.skeleton.architecture, blocks="all"):
-            counts[part.stage] = counts.get(part.stage, 0) + 1
-        return tuple(counts[stage] for stage in sorted(counts))
+        return tuple(stage_blocks(self.skeleton.architecture).values())
+
+    @property
+    def least_blocks(self) -> tuple[int, ...]:
+        """Of each stage, as far as training left any out."""
+        most = most_left_out(self.skeleton.architecture)
+        return tuple(
+            count - min(most[stage], sum(part.stage == stage and part.total is not None for part in self.parts))
+            for stage, count in enumerate(self.blocks, start=1)
+        )
 
     @torch.no_grad()
     def draw(self, width: float, *, depth: Sequence[int] | None = None) -> DrawnNetwork:
@@ -136,7 +142,7 @@ class MetamorphicGenerator:
             for stage in range(1, len(blocks) + 1)
         ]
         droppable = [[pair for pair in stage if pair[1].total is not None] for stage in droppable]
-        least = tuple(count - len(stage) for count, stage in zip(blocks, droppable, strict=True))
+        least = self.least_blocks
         fits = len(depth) == len(blocks) and all(
             low <= asked <= high for low, asked, high in zip(least, depth, blocks, strict=False)
         )

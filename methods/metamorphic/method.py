@@ -190,11 +190,10 @@ class Metamorphic:
 
 def _depth(generator: MetamorphicGenerator, share: float) -> list[int]:
     """Blocks of each stage when that share of those that can be left out stays."""
-    depth = list(generator.blocks)
-    for stage in range(1, len(depth) + 1):
-        droppable = sum(part.stage == stage and part.total is not None for part in generator.parts)
-        depth[stage - 1] -= droppable - round(share * droppable)
-    return depth
+    return [
+        least + round(share * (most - least))
+        for least, most in zip(generator.least_blocks, generator.blocks, strict=True)
+    ]
 
 
 def _spent(steps: list[GrowthStep]) -> float:

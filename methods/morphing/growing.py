@@ -29,7 +29,7 @@ from methods.contract import Monitor, Task, TrainingDiverged
 from methods.morphing.config import GrowthConfig
 from methods.morphing.losses import magnitude, reconstruction
 from methods.morphing.morph import assembled
-from methods.morphing.parts import Part, widest
+from methods.morphing.parts import Part, most_left_out, widest
 from methods.morphing.schedule import GrowthStep, rate_at
 from methods.morphing.tensors import as_layers, own_tensors, padded, tensor_shapes
 from methods.networks.functional import run_with
@@ -147,6 +147,7 @@ class _Session:
         # Widths and blocks left out are chosen on the host, from numbers of their own.
         self._chance = torch.Generator().manual_seed(task.seed)
         self._loss = default_loss(task)
+        self._most_left_out = most_left_out(skeleton.architecture) if config.drop_probability else {}
         self._stage_of_last = max(part.stage for part in parts)
 
     def follow(self, steps: Sequence[GrowthStep], prepare: Callable[[int], None] | None) -> Grown:
@@ -334,12 +335,12 @@ class _Session:
         return int(torch.randint(low, high + 1, (), generator=self._chance)) / full
 
     def _present(self, step: GrowthStep) -> Tensor | None:
-        """Which morphing parts take part in a batch, 1 or 0 each; at least half of those of each stage do."""
+        """Which morphing parts take part in a batch, 1 or 0 each; at least half of each stage's blocks do."""
         if not self._config.drop_probability:
             return None
         chance_P = torch.rand(step.parts, generator=self._chance)
         present_P = torch.ones(step.parts)
-        for stage in {part.stage for part in self._parts[: step.parts]}:
+        for stage, most in self._most_left_out.items():
             places = [
                 index
                 for index, part in enumerate(self._parts[: step.parts])
@@ -347,7 +348,7 @@ class _Session:
             ]
             places.sort(key=lambda index: float(chance_P[index]))
             left_out = [index for index in places if chance_P[index] < self._config.drop_probability]
-            present_P[left_out[: len(places) // 2]] = 0.0
+            present_P[left_out[:most]] = 0.0
         return present_P.to(self._task.device)
 
     def _tell(

@@ -117,6 +117,19 @@ def units_at(parts: Sequence[Part], width: float) -> dict[str, int]:
     return units
 
 
+def stage_blocks(architecture: Architecture) -> dict[int, int]:
+    """How many residual blocks each stage has, those that never morph included."""
+    counts: dict[int, int] = {}
+    for part in morphing_parts(architecture, blocks="all"):
+        counts[part.stage] = counts.get(part.stage, 0) + 1
+    return counts
+
+
+def most_left_out(architecture: Architecture) -> dict[int, int]:
+    """How many blocks of each stage may be left out at once: half, so that at least half stay (ours)."""
+    return {stage: count // 2 for stage, count in stage_blocks(architecture).items()}
+
+
 def _blocks(architecture: Architecture) -> list[Part]:
     """Every residual block: two layers with a ReLU between that nobody else reads, and a sum behind them."""
     nodes = {node.name: node for node in architecture.nodes}

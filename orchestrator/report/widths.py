@@ -92,8 +92,8 @@ def _table(task: TaskComparison) -> Markup:
     widths = sorted({width for one in series for width in one.points})
     return table(
         f"{task.split.capitalize()} {words.METRIC_WORDS[task.metric]}, mean ± standard deviation over seeds. "
-        "Compression ratio: 1 - width, of what morphs alone. Parameters and multiply-accumulates as deployed, as shares "
-        "of the dense network's, of the first method that has the width. A star: its training saw no such width.",
+        "Compression ratio: 1 - width, of what morphs alone. Parameters and multiply-accumulates as deployed, as "
+        "shares of the dense network's, of the first method that has the width. A star: a width not trained.",
         [head("width"), *(head(f"{width:g}", number=True) for width in widths)],
         [
             _row("compression ratio", [f"{1 - width:g}" for width in widths]),
