@@ -20,7 +20,15 @@ from methods.networks.graph import Network
 from methods.training.config import DenseConfig
 from tests.methods.small_tasks import Lost, Recorder, a_task
 
-TINY = {"hidden": 16, "layers": 2, "num_frequencies": 3, "draws": 2, "prefit_steps": 0, "warmup_share": 0.0, "widths": (0.5, 1.0)}
+TINY = {
+    "hidden": 16,
+    "layers": 2,
+    "num_frequencies": 3,
+    "draws": 2,
+    "prefit_steps": 0,
+    "warmup_share": 0.0,
+    "widths": (0.5, 1.0),
+}
 TASK = a_task("digits", "resnet20", epochs=5, fraction=0.05, validation_share=0.4)
 WHOLE = a_task("digits", "small_cnn", epochs=4, fraction=0.1, validation_share=0.3)
 

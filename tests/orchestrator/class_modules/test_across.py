@@ -21,7 +21,8 @@ from methods.modules.library import ModuleLibrary
 from methods.modules.side_by_side import as_network
 from methods.task_spec import DataSpec, SkewSpec, TaskSpec
 from methods.tasks import PreparedTask, build_task
-from orchestrator.class_modules import export_across, export_composition, modules_of, samples
+from orchestrator import samples
+from orchestrator.class_modules import export_across, export_composition, modules_of
 from orchestrator.class_modules.choosing import choose
 from orchestrator.class_modules.judging import judging_samples
 from orchestrator.class_modules.sources import SourceRun, Wish, open_sources, parse_wishes

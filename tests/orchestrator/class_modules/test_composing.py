@@ -14,7 +14,8 @@ from methods.data.load import load_dataset
 from methods.export import FORMATS
 from methods.measure import predict
 from methods.tasks import TaskData, build_task, prepare
-from orchestrator.class_modules import export_all, export_composition, libraries, modules_of, samples
+from orchestrator import samples
+from orchestrator.class_modules import export_all, export_composition, libraries, modules_of
 from orchestrator.class_modules.naming import label_of
 from orchestrator.errors import ExportRefused, UnknownRecord
 from orchestrator.execution import execute
