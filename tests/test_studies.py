@@ -21,7 +21,8 @@ README = (FOLDER / "README.md").read_text()
 
 @pytest.fixture(autouse=True)
 def data_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PAREDOWN_CIFAR10", str(tmp_path))
+    for name in ("PAREDOWN_CIFAR10", "PAREDOWN_CIFAR100"):
+        monkeypatch.setenv(name, str(tmp_path))
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=[path.stem for path in STUDIES])

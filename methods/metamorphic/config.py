@@ -24,7 +24,7 @@ class MetamorphicConfig(GrowthConfig):
     both share one run."""
     widths: tuple[Width, ...] = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0, 1.125, 1.25)
     """Delivered, as shares of the full width, in ascending order; those outside the trained range are unseen."""
-    depths: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    depths: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = ()
     """Shares of the blocks that can be left out which networks of full width also delivered keep (ours)."""
     num_frequencies: Annotated[int, Field(ge=0, le=32), Range(4, 16)] = 6
     """Of the encoding, F. Beyond 16, codes hang on the last digits of coordinates."""
