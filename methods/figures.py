@@ -35,11 +35,9 @@ class Line(BaseModel):
 
     @model_validator(mode="after")
     def _pairs(self) -> Line:
-        if len(self.x) != len(self.y) or len(self.spread) not in (0, len(self.y)):
-            raise ValueError(
-                f"line '{self.label}': {len(self.x)} places and {len(self.spread)} spreads for {len(self.y)} values; "
-                "give one each"
-            )
+        for what, given in (("places", self.x), ("spreads", self.spread or self.y)):
+            if len(given) != len(self.y):
+                raise ValueError(f"line '{self.label}': {len(given)} {what} for {len(self.y)} values; give one each")
         return self
 
     def bars(self) -> list[tuple[float, float, float]]:

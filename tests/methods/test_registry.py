@@ -12,7 +12,7 @@ from methods import registry
 from methods.contract import Method
 from methods.dense import Dense
 from methods.registry import UnknownMethod, config_class, method_class, method_names, method_version, register
-from methods.training.config import TrainingConfig
+from methods.training.config import DenseConfig
 
 
 class Sparser(Dense):
@@ -64,7 +64,7 @@ def test_an_unknown_name_lists_the_known_ones_and_guesses_what_was_meant() -> No
 def test_a_registered_method_is_found_by_its_name() -> None:
     register(_as_method(Sparser))
     assert method_class("sparser") is _as_method(Sparser)
-    assert config_class("sparser") is TrainingConfig
+    assert config_class("sparser") is DenseConfig
     assert method_version("sparser") == 3
     assert "sparser" in method_names()
     assert list(method_names()) == sorted(method_names())
@@ -80,7 +80,7 @@ def test_a_taken_name_is_refused_whoever_has_it() -> None:
 def test_a_method_of_another_package_comes_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     _install(monkeypatch, EntryPoint("theirs", f"{__name__}:Sparser", registry.ENTRY_POINT_GROUP))
     assert method_class("theirs") is _as_method(Sparser)
-    assert config_class("theirs") is TrainingConfig
+    assert config_class("theirs") is DenseConfig
     assert method_version("theirs") == 3
 
 
