@@ -33,7 +33,7 @@ from methods.networks.folding import fold_batch_norm
 from methods.networks.graph import Network
 from methods.surgery import extract
 from methods.tasks import PreparedTask
-from methods.training.config import TrainingConfig
+from methods.training.config import DenseConfig
 from tests.benchmarks.decomposition_fitness import PlainTournament
 from tests.methods.small_tasks import a_task
 
@@ -71,7 +71,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     task = a_task("digits", "small_cnn", epochs=20, validation_share=0.2, precision="float32")
-    dense = Dense(TrainingConfig()).fit(task, {}, SilentMonitor()).variants[0].network
+    dense = Dense(DenseConfig()).fit(task, {}, SilentMonitor()).variants[0].network
     config = CnnSplitterConfig(population=arguments.population)
     method = CnnSplitter(config)
     source = source_network({"dense": dense}, task)

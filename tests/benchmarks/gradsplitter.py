@@ -29,7 +29,7 @@ from methods.networks.graph import Network
 from methods.networks.stacked import run_stacked
 from methods.tasks import PreparedTask
 from methods.training.batches import plain_batches, train_batches
-from methods.training.config import TrainingConfig
+from methods.training.config import DenseConfig
 from methods.training.precision import autocast
 from tests.methods.small_tasks import a_task
 
@@ -156,7 +156,7 @@ def step_part(arguments: argparse.Namespace, precision: torch.dtype) -> None:
 def schedule_part(arguments: argparse.Namespace, precision: torch.dtype) -> None:
     """The whole schedule on digits, validation of every epoch included."""
     task = a_task("digits", "small_cnn", epochs=145, precision=arguments.precision)
-    source = Dense(TrainingConfig()).fit(
+    source = Dense(DenseConfig()).fit(
         a_task("digits", "small_cnn", epochs=30, precision="float32"), {}, SilentMonitor()
     )
     network = source.variants[0].network.eval().requires_grad_(False)

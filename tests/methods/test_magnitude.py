@@ -13,7 +13,7 @@ from methods.magnitude.config import MagnitudeConfig
 from methods.magnitude.method import Magnitude
 from methods.networks.graph import Network
 from methods.tasks import PreparedTask
-from methods.training.config import TrainingConfig
+from methods.training.config import DenseConfig
 from methods.training.loop import evaluate
 from methods.training.masks import prunable_weights
 from tests.methods.small_tasks import Lost, Recorder, a_task, same_weights
@@ -26,7 +26,7 @@ def digits() -> PreparedTask:
 
 @pytest.fixture(scope="module")
 def dense(digits: PreparedTask) -> Network:
-    return Dense(TrainingConfig()).fit(digits, {}, Recorder()).variants[0].network
+    return Dense(DenseConfig()).fit(digits, {}, Recorder()).variants[0].network
 
 
 def _fit(task: PreparedTask, monitor: Recorder, given: Any = None, **fields: Any) -> Outcome:
@@ -96,7 +96,7 @@ def test_resuming_equals_never_having_stopped(digits: PreparedTask, dense: Netwo
 
 def test_a_regression_is_pruned_and_still_speaks_in_raw_units() -> None:
     task = a_task("diabetes", "mlp", widths=[32], epochs=30, batch_size=32)
-    dense = Dense(TrainingConfig(learning_rate=0.01)).fit(task, {}, Recorder()).variants[0].network
+    dense = Dense(DenseConfig(learning_rate=0.01)).fit(task, {}, Recorder()).variants[0].network
     for start in ("own", "dense"):
         monitor = Recorder()
         outcome = _fit(task, monitor, {"dense": dense}, start=start, learning_rate=0.01, pruning_rate=0.5)

@@ -14,7 +14,7 @@ from methods.dense import Dense
 from methods.odf2nna.config import Odf2nnaConfig
 from methods.odf2nna.method import Odf2nna
 from methods.tasks import PreparedTask
-from methods.training.config import TrainingConfig
+from methods.training.config import DenseConfig
 from methods.training.loop import evaluate
 from tests.methods.small_tasks import Lost, Recorder, a_task, same_weights
 
@@ -28,7 +28,7 @@ def _fit(task: PreparedTask, monitor: SilentMonitor | None = None, **config: Any
     method = Odf2nna(Odf2nnaConfig(**config))
     method.check(task.info)
     given = {
-        needed.method: Dense(TrainingConfig(**needed.config)).fit(task, {}, SilentMonitor()).variants[0].network
+        needed.method: Dense(DenseConfig(**needed.config)).fit(task, {}, SilentMonitor()).variants[0].network
         for needed in method.prerequisites()
     }
     return method.fit(task, given, monitor or SilentMonitor())

@@ -9,7 +9,7 @@ import torch
 from methods.contract import SilentMonitor, Split
 from methods.dense import Dense
 from methods.measure import predict
-from methods.training.config import TrainingConfig
+from methods.training.config import DenseConfig
 from methods.training.loop import evaluate
 from methods.training.targets import in_standard_units, to_raw_units, to_standard_units
 from tests.methods.small_tasks import a_task, same_weights
@@ -65,7 +65,7 @@ def test_equal_targets_divide_by_one() -> None:
 
 def test_a_regression_trained_at_the_default_rate_explains_some_of_the_variance() -> None:
     task = a_task("diabetes", "mlp", widths=[16], epochs=20, batch_size=32)
-    outcome = Dense(TrainingConfig(learning_rate=0.01)).fit(task, {}, SilentMonitor())
+    outcome = Dense(DenseConfig(learning_rate=0.01)).fit(task, {}, SilentMonitor())
     network = outcome.variants[0].network
     predicted = predict(network, task.validation, normalization=task.normalization, device="cpu")
     assert 50 < float(predicted.mean()) < 300, "raw units: disease progression is 25 to 346"

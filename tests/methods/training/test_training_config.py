@@ -48,7 +48,7 @@ def test_methods_add_their_own_ranges_to_those_of_training() -> None:
     shared = ["learning_rate", "weight_decay"]
     assert list(TrainingConfig.search_space()) == shared
     assert list(MagnitudeConfig.search_space()) == [*shared, "pruning_rate", "finetune_share"]
-    assert list(ScratchConfig.search_space()) == [*shared, "keep_share"]
+    assert list(ScratchConfig.search_space()) == [*shared, "keep_share", "inner_width"]
 
 
 @pytest.mark.parametrize("method", ["magnitude", "gradual_magnitude", "snip", "grasp", "rigl", "hypersparse"])
