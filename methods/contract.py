@@ -211,7 +211,8 @@ class DrawnNetwork:
 
     network: Network
     settings: Mapping[str, Json]
-    """As of the variants of the same run: `width`, `compression_ratio` (1 - width), `seen`, and what else applies."""
+    """As of the variants of the same run: `width`, `compression_ratio` (1 - width), `seen`, `generator_parameters`, and
+    what else applies."""
     notes: tuple[str, ...] = ()
     """What a user ought to know, e.g. that no such width was trained."""
 

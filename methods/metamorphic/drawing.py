@@ -93,7 +93,8 @@ class MetamorphicGenerator:
                 f"{self.config.lowest_width:g} to {self.config.highest_width:g}"
             )
         left_out = self._left_out(depth)
-        generator = torch.Generator(device=next(self.source.parameters()).device).manual_seed(self.seed)
+        # On the CPU, whatever computes the weights, so that every device draws the same noise.
+        generator = torch.Generator().manual_seed(self.seed)
         try:
             (tensors,) = self.source.tensors([width], generator=generator, draws=self.config.draws)
         except ValueError as error:
@@ -101,7 +102,7 @@ class MetamorphicGenerator:
         network = assembled(
             self.skeleton, self.parts, tensors, width=width, gates=self.gates, left_out=left_out
         ).requires_grad_(True)
-        settings = width_settings(width, trained=self.trained_widths)
+        settings = width_settings(width, trained=self.trained_widths) | {"generator_parameters": self.parameters}
         notes: tuple[str, ...] = ()
         if not self.config.lowest_width <= width <= self.config.highest_width:
             notes = (

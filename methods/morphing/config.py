@@ -38,7 +38,7 @@ class DeliveredWidths(MethodConfig):
 class TrainedWidths(DeliveredWidths):
     """Also the range from which training draws widths."""
 
-    lowest_width: Annotated[float, Field(gt=0, le=1)] = 0.5
+    lowest_width: Annotated[float, Field(gt=0, le=1), Range(0.25, 0.75, only_named=True)] = 0.5
     """The least width that is trained."""
     highest_width: Width = 1.0
     """The greatest width that is trained."""

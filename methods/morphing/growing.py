@@ -132,7 +132,7 @@ class _Session:
     ) -> None:
         self._skeleton = skeleton.requires_grad_(False)
         self._parts = parts
-        self._source = source.to(task.device)
+        self._source = source
         # What would be delivered now: the source itself, or a moving average of its past.
         self._served = self._source
         self._task = task
@@ -156,6 +156,7 @@ class _Session:
         stored = self._monitor.resume()
         for number, step in enumerate(steps):
             self._source.grow(step.parts)
+            self._source.to(self._task.device)
             if stored is not None and stored["step"] > number:
                 continue
             learners = self._learners(step)

@@ -149,7 +149,7 @@ def _line(canvas: _Canvas, figure: LineChart, line: Line, number: int) -> Markup
     values = [y for part in parts for _, y in part]
     label = f"{line.label}: {short_number(min(values))} to {short_number(max(values))}, last {short_number(values[-1])}"
     curve = element("path", d=path, **_stroke(number), class_="curve")
-    bars = _bars(canvas, line, number)
+    bars = _bars(canvas, line, slot=slot_of(number))
     return element("g", element("title", label), curve, *bars, *dots, fill=f"var(--m{slot_of(number)})")
 
 
@@ -165,9 +165,9 @@ def _shade(canvas: _Canvas, figure: LineChart) -> list[Markup]:
     return [box, name]
 
 
-def _bars(canvas: _Canvas, line: Line, number: int) -> list[Markup]:
+def _bars(canvas: _Canvas, line: Line, *, slot: int) -> list[Markup]:
     return [
-        element("path", d=f"M{canvas.x(x):.1f} {canvas.y(low):.1f}V{canvas.y(high):.1f}", **_stroke(number))
+        element("path", d=f"M{canvas.x(x):.1f} {canvas.y(low):.1f}V{canvas.y(high):.1f}", stroke=f"var(--m{slot})")
         for x, low, high in line.bars()
     ]
 

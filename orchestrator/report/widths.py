@@ -101,9 +101,15 @@ def _table(task: TaskComparison) -> Markup:
                 _row(name, [_share(series, width, measure) for width in widths])
                 for name, measure in (("parameters", "parameters"), ("multiply-accumulates", "macs"))
             ),
-            *(_row(one.label, [_cell(one.points.get(width), task) for width in widths]) for one in series),
+            *(_row(_name(one), [_cell(one.points.get(width), task) for width in widths]) for one in series),
         ],
     )
+
+
+def _name(one: WidthSeries) -> str:
+    """With the size of the generator, where networks come from one, as none of them is as large."""
+    sizes = {int(point.settings.get("generator_parameters", 0)) for point in one.points.values()}
+    return f"{one.label}, from a generator of {max(sizes):,} parameters" if max(sizes) else one.label
 
 
 def _row(name: str, cells: Sequence[str]) -> Markup:

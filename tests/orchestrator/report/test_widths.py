@@ -49,7 +49,7 @@ def _task(*configurations: Configuration) -> TaskComparison:
 
 
 TASK = _task(
-    _of_width("metamorphic", 1.0, accuracy=0.85, seen=True, **TRAINED),
+    _of_width("metamorphic", 1.0, accuracy=0.85, seen=True, generator_parameters=1234567, **TRAINED),
     _of_width("metamorphic", 0.25, accuracy=0.3, seen=False, **TRAINED),
     _of_width("scratch", 0.5, trial=1, accuracy=0.7),
     _of_width("scratch", 0.25, trial=0, accuracy=0.6),
@@ -86,6 +86,7 @@ def test_the_table_stars_widths_that_were_not_trained_and_shows_sizes_with_them(
     section = "".join(width_section(TASK))
     assert "0.300 ± 0.020*" in section
     assert "0.850 ± 0.020*" not in section
+    assert "metamorphic, from a generator of 1,234,567 parameters" in section
     for name in ("compression ratio", "parameters", "multiply-accumulates"):
         assert f'<th scope="row">{name}</th>' in section
 
