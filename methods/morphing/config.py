@@ -91,7 +91,9 @@ class GrowthConfig(TrainedWidths):
     shared_weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     """Of gates, last block and classifier."""
     accumulation: Annotated[int, Field(ge=1)] = 4
-    """Batches for one step, each at a width of its own: the full one first, then random ones."""
+    """Batches for one step, each at a width of its own."""
+    full_width_first: bool = True
+    """Whether the first of these has the full width; else every width is drawn, as in Neural Metamorphosis."""
     magnitude_weight: Annotated[float, Field(ge=0), Range(1e-6, 1e-2, "log")] = 1e-4
     """Of the sum of the norms of all morphing tensors, against cross-entropy."""
     reconstruction_weight: Annotated[float, Field(ge=0), Range(0.01, 1000.0, "log")] = 1.0
@@ -103,3 +105,9 @@ class GrowthConfig(TrainedWidths):
     drop_probability: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """With which a block is left out of a batch, while at least half of each stage stays, so that networks of less
     depth can be drawn (an extension, ours); 0: depth is fixed."""
+
+    @model_validator(mode="after")
+    def _teacher(self) -> GrowthConfig:
+        if self.distillation and not self.full_width_first:
+            raise ValueError("distillation learns from the full width of the same step; set full_width_first to true")
+        return self

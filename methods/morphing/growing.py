@@ -255,7 +255,9 @@ class _Session:
     ) -> list[Tensor]:
         """One step of the source; the losses of the batches."""
         config, source = self._config, learners[0]
-        widths = [1.0, *(self._random_width() for _ in group[1:])]
+        widths = [self._random_width() for _ in group]
+        if config.full_width_first:
+            widths[0] = 1.0
         source.forget_gradients()
         made = self._source.tensors(widths, generator=source.generator)
         leaves = [[tensor.detach().requires_grad_() for tensor in tensors] for tensors in made]
@@ -269,10 +271,11 @@ class _Session:
                 learner.step(own)
             losses.append(loss.detach())
         terms = [config.magnitude_weight * magnitude(tensors) for tensors in made] if config.magnitude_weight else []
-        if config.reconstruction_weight:
-            targets = self._targets[: len(made[0])]
-            distance = reconstruction(made[0], targets, weighted=config.weighted_reconstruction)
-            terms.append(config.reconstruction_weight * distance)
+        for width, tensors in zip(widths, made, strict=True):
+            if config.reconstruction_weight and width == 1.0:
+                targets = self._targets[: len(tensors)]
+                distance = reconstruction(tensors, targets, weighted=config.weighted_reconstruction)
+                terms.append(config.reconstruction_weight * distance)
         outputs = [tensor for tensors in made for tensor in tensors]
         gradients: list[Tensor | None] = [leaf.grad for tensors in leaves for leaf in tensors]
         if terms:

@@ -115,7 +115,8 @@ def test_resuming_at_every_growth_step_equals_never_having_stopped(teacher: Netw
     [
         # Neural Metamorphosis: the last block alone, without gate, one batch a step, noisy choice of the generator.
         {"blocks": "last", "gate": "none", "accumulation": 1, "noise_variant": "neumeta", "schedule": "step",
-         "averaging": 0.995, "weighted_reconstruction": True, "head_learning_rate": 0.0, "noise": 1.0},
+         "averaging": 0.995, "weighted_reconstruction": True, "head_learning_rate": 0.0, "noise": 1.0,
+         "full_width_first": False},
         {"one_shot": True, "list_length": "current", "layout": "b", "activation": "relu"},
         {"blocks": "all", "gate_start": 1.0, "cosine_floor": 1.0, "list_length": "current"},
     ],
@@ -234,6 +235,8 @@ def test_tasks_it_cannot_work_on_are_refused_with_what_would_do() -> None:
 def test_settings_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ValueError, match="depths need blocks left out in training"):
         MetamorphicConfig(depths=(0.5,))
+    with pytest.raises(ValueError, match="set full_width_first to true"):
+        MetamorphicConfig(distillation=1.0, full_width_first=False)
     with pytest.raises(ValueError, match="must ascend"):
         MetamorphicConfig(widths=(1.0, 0.5))
     with pytest.raises(ValueError, match="leaves out the full width"):
