@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-_GENERATED = ((1, 8), (2, 8), (3, 7))
-"""Stages and their last generated block; block 0 of each stage and the last of all stay as they are."""
+from methods.morphing.parts import morphing_parts
+from methods.networks.catalog import design_network
 
 
 @dataclass(frozen=True)
@@ -46,5 +46,9 @@ def inner_width(h: int, stage_width: int, full: int = 64) -> int:
 
 
 def growth_order() -> list[GrowthStep]:
-    """Blocks of a ResNet-56 in the order of training: stage by stage, from its second block on, 23 in all."""
-    return [GrowthStep(stage, block) for stage, last in _GENERATED for block in range(1, last + 1)]
+    """Blocks of a ResNet-56 in the order of training: stage by stage, from its second block on, 23 in all.
+
+    Of any network they are `methods.morphing.parts.morphing_parts`.
+    """
+    network = design_network("resnet56", input_shape=(3, 32, 32), num_outputs=100)
+    return [GrowthStep(part.stage, part.block) for part in morphing_parts(network)]

@@ -24,7 +24,7 @@ from methods.morphing.delivering import width_label
 from methods.morphing.growing import grow_network
 from methods.morphing.importance import block_importance
 from methods.morphing.parts import Part, morphing_parts, units_at
-from methods.morphing.schedule import GrowthStep, growth_steps
+from methods.morphing.schedule import ScheduledStep, growth_steps
 from methods.morphing.teacher import TEACHER, teacher_network
 from methods.morphing.tensors import own_tensors
 from methods.networks.graph import Network
@@ -196,7 +196,7 @@ def _depth(generator: MetamorphicGenerator, share: float) -> list[int]:
     ]
 
 
-def _spent(steps: list[GrowthStep]) -> float:
+def _spent(steps: list[ScheduledStep]) -> float:
     return float(steps[-1].last_epoch)
 
 

@@ -30,7 +30,7 @@ from methods.morphing.config import GrowthConfig
 from methods.morphing.losses import magnitude, reconstruction
 from methods.morphing.morph import assembled
 from methods.morphing.parts import Part, most_left_out, widest
-from methods.morphing.schedule import GrowthStep, rate_at
+from methods.morphing.schedule import ScheduledStep, rate_at
 from methods.morphing.tensors import as_layers, own_tensors, padded, tensor_shapes
 from methods.networks.functional import run_with
 from methods.networks.graph import Network
@@ -95,7 +95,7 @@ def grow_network(
     task: Task,
     *,
     config: GrowthConfig,
-    steps: Sequence[GrowthStep],
+    steps: Sequence[ScheduledStep],
     monitor: Monitor,
     prepare: Callable[[int], None] | None = None,
     draws: int = 1,
@@ -150,7 +150,7 @@ class _Session:
         self._most_left_out = most_left_out(skeleton.architecture) if config.drop_probability else {}
         self._stage_of_last = max(part.stage for part in parts)
 
-    def follow(self, steps: Sequence[GrowthStep], prepare: Callable[[int], None] | None) -> Grown:
+    def follow(self, steps: Sequence[ScheduledStep], prepare: Callable[[int], None] | None) -> Grown:
         total = steps[-1].last_epoch
         every = max(1, math.ceil(total / _REPORTS))
         stored = self._monitor.resume()
@@ -179,7 +179,7 @@ class _Session:
         gates = None if self._gates is None else self._gates.values().detach()
         return Grown(self._skeleton, self._parts, self._served, gates)
 
-    def _learners(self, step: GrowthStep) -> list[Learner[Any]]:
+    def _learners(self, step: ScheduledStep) -> list[Learner[Any]]:
         """New optimizers: of the source, and of the gates and of last block and classifier where these are trained."""
         config = self._config
 
@@ -215,7 +215,7 @@ class _Session:
         return names[names.index(self._parts[-1].layers[-1].name) + 1 :]
 
     @torch.no_grad()
-    def _open(self, step: GrowthStep) -> None:
+    def _open(self, step: ScheduledStep) -> None:
         """Bring the gates of blocks that begin to morph to their start, untouched by the decay of earlier steps."""
         if self._gates is not None:
             self._gates.factor[step.first_part : step.parts] = self._config.gate_start
@@ -228,7 +228,7 @@ class _Session:
             self._served.load_state_dict(stored["served"])
         self._chance.set_state(stored["chance"])
 
-    def _train_epoch(self, learners: Sequence[Learner[Any]], step: GrowthStep, *, rate: float) -> float:
+    def _train_epoch(self, learners: Sequence[Learner[Any]], step: ScheduledStep, *, rate: float) -> float:
         """One epoch of one growth step; the mean loss over batches."""
         task = self._task
         batches = train_batches(
@@ -249,7 +249,7 @@ class _Session:
         self,
         group: Sequence[tuple[Tensor, Tensor]],
         learners: Sequence[Learner[Any]],
-        step: GrowthStep,
+        step: ScheduledStep,
         *,
         rate: float,
     ) -> list[Tensor]:
@@ -306,7 +306,7 @@ class _Session:
         *,
         width: float,
         full: Sequence[Tensor],
-        step: GrowthStep,
+        step: ScheduledStep,
     ) -> Tensor:
         mask = self._present(step)
         logits_NK = self._logits(inputs, tensors, step, mask)
@@ -317,7 +317,7 @@ class _Session:
             loss = loss + self._config.distillation * soft_cross_entropy(logits_NK, teacher_NK)
         return loss
 
-    def _logits(self, inputs: Tensor, tensors: Sequence[Tensor], step: GrowthStep, mask: Tensor | None) -> Tensor:
+    def _logits(self, inputs: Tensor, tensors: Sequence[Tensor], step: ScheduledStep, mask: Tensor | None) -> Tensor:
         parts = self._parts[: step.parts]
         if self._pads:
             shapes = [
@@ -338,7 +338,7 @@ class _Session:
         low, high = (round(share * full) for share in (self._config.lowest_width, self._config.highest_width))
         return int(torch.randint(low, high + 1, (), generator=self._chance)) / full
 
-    def _present(self, step: GrowthStep) -> Tensor | None:
+    def _present(self, step: ScheduledStep) -> Tensor | None:
         """Which morphing parts take part in a batch, 1 or 0 each; at least half of each stage's blocks do."""
         if not self._config.drop_probability:
             return None
@@ -358,7 +358,7 @@ class _Session:
     def _tell(
         self,
         epoch: int,
-        step: GrowthStep,
+        step: ScheduledStep,
         number: int,
         learners: Sequence[Learner[Any]],
         *,
@@ -388,7 +388,7 @@ class _Session:
         self._monitor.report(done / total, accuracy, size)
 
     @torch.no_grad()
-    def _measure(self, width: float, step: GrowthStep) -> tuple[float, float]:
+    def _measure(self, width: float, step: ScheduledStep) -> tuple[float, float]:
         """Validation accuracy at a width, and the share of the full network's parameters."""
         parts = self._parts[: step.parts]
         # From a generator of its own, so that measuring does not move training.

@@ -11,7 +11,7 @@ from methods.morphing.parts import Part
 
 
 @dataclass(frozen=True)
-class GrowthStep:
+class ScheduledStep:
     """Epochs with so many morphing parts."""
 
     first_part: int
@@ -27,7 +27,7 @@ class GrowthStep:
     warms_up: bool
 
 
-def growth_steps(parts: Sequence[Part], budget: int, *, config: GrowthConfig) -> list[GrowthStep]:
+def growth_steps(parts: Sequence[Part], budget: int, *, config: GrowthConfig) -> list[ScheduledStep]:
     """The steps of one run: part after part in order of computation, or all at once.
 
     Args:
@@ -48,7 +48,7 @@ def growth_steps(parts: Sequence[Part], budget: int, *, config: GrowthConfig) ->
     ends = [round(total * (number + 1) / len(stops)) for number in range(len(stops))]
     starts = [0, *ends[:-1]]
     return [
-        GrowthStep(
+        ScheduledStep(
             first_part=0 if number == 0 else stops[number - 1],
             parts=stop,
             stage=parts[stop - 1].stage,
@@ -60,7 +60,7 @@ def growth_steps(parts: Sequence[Part], budget: int, *, config: GrowthConfig) ->
     ]
 
 
-def rate_at(step: GrowthStep, epoch: int, *, config: GrowthConfig) -> float:
+def rate_at(step: ScheduledStep, epoch: int, *, config: GrowthConfig) -> float:
     """The share of every learning rate in an epoch of the run.
 
     A linear rise in the first growth step, then half a cosine to the floor; or steps of a tenth at a half and three
