@@ -15,8 +15,8 @@ from torch import Tensor
 from methods.metamorphic.config import MetamorphicConfig
 from methods.metamorphic.generation import Encoding, generate
 from methods.metamorphic.generator import CoordinateMLPs, grown
-from methods.morphing.growing import WeightSource
 from methods.morphing.parts import Part, widest
+from methods.morphing.source import WeightSource
 from methods.morphing.tensors import tensor_shapes
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,10 +26,12 @@ from torch import Tensor, nn
 
 from methods.contract import Monitor, Task, TrainingDiverged
 from methods.morphing.config import GrowthConfig
+from methods.morphing.gates import Gates
 from methods.morphing.losses import magnitude, reconstruction
 from methods.morphing.morph import assembled
 from methods.morphing.parts import Part, most_left_out, widest
 from methods.morphing.schedule import ScheduledStep, rate_at
+from methods.morphing.source import WeightSource
 from methods.morphing.tensors import as_layers, own_tensors, padded, tensor_shapes
 from methods.networks.functional import run_with
 from methods.networks.graph import Network
@@ -44,23 +45,6 @@ _REPORTS = 20
 """About so many over the whole run, besides one at the end of each growth step."""
 
 
-class WeightSource(nn.Module, ABC):
-    """What morphing weights are made from: its parameters are what is trained."""
-
-    @abstractmethod
-    def grow(self, parts: int) -> None:
-        """Serve the first `parts` parts from now on; what served earlier ones stays as it is."""
-
-    @abstractmethod
-    def tensors(self, widths: Sequence[float], *, generator: torch.Generator, draws: int = 1) -> list[list[Tensor]]:
-        """For each width the tensors of the parts served, in the order of `methods.morphing.tensors.tensor_shapes`.
-
-        Args:
-            generator: Of whatever is random, on the device of the parameters.
-            draws: Of which the mean is taken, where something is random.
-        """
-
-
 @dataclass
 class Grown:
     """A network that morphs, after training."""
@@ -71,21 +55,6 @@ class Grown:
     source: WeightSource
     gates: Tensor | None
     """One for each part; None: none has one."""
-
-
-class _Gates(nn.Module):
-    """One factor for each part that can have one; for others it is 1."""
-
-    gated: Tensor
-
-    def __init__(self, parts: Sequence[Part], *, start: float) -> None:
-        super().__init__()
-        self.factor = nn.Parameter(torch.full((len(parts),), float(start)))
-        # Only what is added to an unchanged input can be closed: any other block computes what its successor reads.
-        self.register_buffer("gated", torch.tensor([part.total is not None for part in parts]), persistent=False)
-
-    def values(self) -> Tensor:
-        return torch.where(self.gated, self.factor, torch.ones_like(self.factor))
 
 
 def grow_network(
@@ -140,7 +109,7 @@ class _Session:
         self._monitor = monitor
         self._draws = draws
         has_gates = config.gate == "skipinit" and any(part.total for part in parts)
-        self._gates = _Gates(parts, start=config.gate_start).to(task.device) if has_gates else None
+        self._gates = Gates(parts, start=config.gate_start).to(task.device) if has_gates else None
         self._targets = [tensor.clone() for tensor in own_tensors(skeleton, parts)]
         self._full_shapes = tensor_shapes(parts, 1.0)
         self._pads = torch.device(task.device).type == "cuda"

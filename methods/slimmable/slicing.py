@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from methods.morphing.growing import WeightSource
 from methods.morphing.parts import Part
+from methods.morphing.source import WeightSource
 from methods.morphing.tensors import tensor_shapes
 from methods.networks.graph import Network
 

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from methods.contract import SilentMonitor
 from methods.morphing.config import GrowthConfig
-from methods.morphing.growing import WeightSource, grow_network
+from methods.morphing.growing import grow_network
 from methods.morphing.losses import magnitude, reconstruction
 from methods.morphing.parts import morphing_parts
 from methods.morphing.schedule import growth_steps
+from methods.morphing.source import WeightSource
 from methods.morphing.tensors import as_layers, own_tensors, tensor_shapes
 from methods.networks.folding import fold_batch_norm
 from methods.networks.functional import run_with
