@@ -1,7 +1,7 @@
 """Gates in place of batch normalisation: learned factors on what residual blocks add.
 
 Source: De and Smith, "Batch Normalization Biases Residual Blocks Towards the Identity Function in Deep Networks",
-NeurIPS 2020 (SkipInit), as Sommariva et al. (2025, arXiv 2505.05510) use it: one factor per block, shared by all widths.
+NeurIPS 2020 (SkipInit), as Sommariva et al. (2025, arXiv 2505.05510) use it: one factor per block, for all widths.
 """
 
 from __future__ import annotations
