@@ -19,7 +19,7 @@ from methods.figures import Heatmap, LineChart
 from methods.measure import count_parameters, predict
 from methods.networks.architecture import Architecture, Node
 from methods.tasks import PreparedTask
-from methods.training.config import TrainingConfig
+from methods.training.config import DenseConfig
 from methods.training.loop import Loss
 from tests.methods.small_tasks import Recorder, a_task, same_weights
 
@@ -132,7 +132,7 @@ def test_units_may_be_observed_on_samples_as_they_are(digits: PreparedTask) -> N
 
 
 def test_plain_weights_train_the_very_network_that_plain_training_does(digits: PreparedTask) -> None:
-    recipe = TrainingConfig(learning_rate=0.05, nesterov=True, weight_decay=0.0, schedule="cosine")
+    recipe = DenseConfig(learning_rate=0.05, nesterov=True, weight_decay=0.0, schedule="cosine")
     dense = Dense(recipe).fit(digits, {}, SilentMonitor()).variants[0].network
     ours = _fit(digits, SilentMonitor(), alpha=0.0, beta=0.0, gamma=0.0).variants[0].network
     assert same_weights(dense, ours)

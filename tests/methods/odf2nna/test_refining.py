@@ -18,12 +18,12 @@ from methods.odf2nna.merging import head_covariances, merge_affine_layers, merge
 from methods.odf2nna.refining import Refinement, refine
 from methods.tasks import PreparedTask
 from methods.training.batches import plain_batches
-from methods.training.config import TrainingConfig
+from methods.training.config import DenseConfig
 from methods.training.loop import evaluate
 from methods.training.targets import in_standard_units, to_standard_units
 from tests.methods.small_tasks import a_task
 
-RECIPE = TrainingConfig(optimizer="adam", learning_rate=3e-3, milestones=())
+RECIPE = DenseConfig(optimizer="adam", learning_rate=3e-3, milestones=())
 
 
 def _trained(source: str, network: str, **fields: Any) -> tuple[Network, PreparedTask]:
