@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from methods.config import Range
+from methods.config import Range, SearchSpace
 from methods.morphing.config import WIDEST
 from methods.morphing.parts import Blocks
 from methods.training.config import DenseConfig
@@ -27,3 +28,11 @@ class ScratchConfig(DenseConfig):
         if self.inner_width is not None and self.keep_share != type(self).model_fields["keep_share"].default:
             raise ValueError("keep_share and inner_width both set the size; give one of them")
         return self
+
+    @classmethod
+    def default_space(cls, fixed: Collection[str]) -> SearchSpace:
+        """Without `keep_share` where a study sets the size otherwise."""
+        space = super().default_space(fixed)
+        if "inner_width" in fixed:
+            space.pop("keep_share", None)
+        return space

@@ -18,6 +18,7 @@ from torch.func import functional_call
 
 from methods.contract import Monitor, Task, TrainingDiverged
 from methods.morphing.parts import Part, units_at, widest
+from methods.networks.dropout import draw_dropout_from, switch_off_dropout
 from methods.networks.graph import Network
 from methods.networks.resizing import with_units
 from methods.networks.restore import restore
@@ -105,6 +106,7 @@ class Sandwich:
         for norm in norms:
             norm.momentum = None  # a cumulative average
         network.train()
+        switch_off_dropout(network)  # its zeros are no part of the statistics that evaluation meets
         for (inputs, _), _ in zip(self._batches(_calibrating(self._task)), range(self._config.calibration_batches)):  # noqa: B905
             with autocast(self._task.device, task_precision(self._task)):
                 network(inputs)
@@ -142,20 +144,27 @@ class Sandwich:
         with autocast(self._task.device, task_precision(self._task)):
             raw = functional_call(self._skeleton(width), sliced(self._network, self._skeleton(width)), (inputs,))
         logits = raw.float()
-        loss = self._loss(logits, targets) if teacher is None else soft_cross_entropy(logits, teacher)
+        if teacher is None:
+            loss = self._loss(logits, targets)
+        else:
+            weight_K = self._task.class_weights
+            loss = soft_cross_entropy(logits, teacher, weight_N=None if weight_K is None else weight_K[targets])
         (loss / (2 + self._config.random_widths)).backward()  # type: ignore[no-untyped-call]
         return logits.detach(), loss.detach()
 
     def _skeleton(self, width: float) -> Network:
-        """A network of that width whose own weights nobody uses."""
+        """A network of that width without weights of its own."""
         if width not in self._narrow:
             architecture = with_units(self._network.architecture, units_at(self._parts, width))
-            self._narrow[width] = Network(architecture).to(self._task.device).train()
+            skeleton = _without_memory(Network(architecture).to(self._task.device)).train()
+            draw_dropout_from(skeleton, self._learner.generator)
+            self._narrow[width] = skeleton
         return self._narrow[width]
 
     def _random_width(self) -> float:
         full = widest(self._parts)
-        low = round(self._config.lowest_width * full)
+        # Rounded first, as 0.07 * 100 is a little more than 7; then up, as below the lowest width a layer may be empty.
+        low = math.ceil(round(self._config.lowest_width * full, 9))
         return int(torch.randint(low, full + 1, (), generator=self._chance)) / full
 
     def _batches(self, generator: torch.Generator):  # type: ignore[no-untyped-def]
@@ -167,6 +176,15 @@ class Sandwich:
             augmentation=task.augmentation,
             generator=generator,
         )
+
+
+def _without_memory(network: Network) -> Network:
+    """Changed in place: weights keep their shapes alone. A wide network has thousands of widths, and weights for each
+    would fill a hundred gigabytes."""
+    for layer in network.modules():
+        for name, parameter in list(layer.named_parameters(recurse=False)):
+            setattr(layer, name, nn.Parameter(parameter.detach().to("meta")))
+    return network
 
 
 def _calibrating(task: Task) -> torch.Generator:

@@ -44,3 +44,8 @@ def test_a_share_that_no_width_comes_near_is_noted() -> None:
     outcome = Scratch(ScratchConfig(keep_share=0.01)).fit(task, {}, monitor)
     assert "nearest to a share of 0.01" in monitor.notes[0]
     assert outcome.variants[0].settings["keep_share"] > 0.02
+
+
+def test_a_set_inner_width_leaves_no_share_to_search() -> None:
+    assert "keep_share" in ScratchConfig.default_space([])
+    assert "keep_share" not in ScratchConfig.default_space(["inner_width"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.func import functional_call
@@ -7,7 +9,8 @@ from torch.func import functional_call
 from methods.contract import SilentMonitor, UnsupportedTask
 from methods.morphing.parts import morphing_parts, units_at
 from methods.morphing.tensors import own_tensors
-from methods.networks.build import build_network
+from methods.networks.architecture import Architecture, Node
+from methods.networks.build import build_network, initialise
 from methods.networks.graph import Network
 from methods.networks.resizing import with_units
 from methods.slimmable.config import SlimmableConfig, SlimmableGatedConfig
@@ -78,3 +81,56 @@ def test_a_slice_is_never_wider_than_the_whole() -> None:
 def test_networks_that_cannot_be_sliced_are_refused() -> None:
     with pytest.raises(UnsupportedTask, match=r"slimmable: network 'mobilenet'.*cannot change by itself"):
         Slimmable(SlimmableConfig()).check(a_task("digits", "mobilenet", epochs=1).info)
+
+
+def test_networks_with_dropout_are_trained_and_calibrated() -> None:
+    task = a_task("digits", "mlp", epochs=1, fraction=0.1)
+    network = _with_dropout()
+    training = Sandwich(network, morphing_parts(network.architecture), task, SlimmableConfig())
+    training.follow(1, SilentMonitor())
+    assert evaluate(training.at(0.5), task.validation, task) >= 0
+
+
+def test_no_random_width_leaves_a_layer_empty_that_the_lowest_width_does_not() -> None:
+    # 0.168 of 61 units is 10.2: with 10 of them, which is 0.164, the layer of three would have none.
+    task = a_task("digits", "mlp", epochs=3, widths=[61, 3], fraction=0.3)
+    method = Slimmable(SlimmableConfig(lowest_width=0.168, widths=(0.5, 1.0)))
+    method.check(task.info)
+    assert method.fit(task, {}, SilentMonitor()).epochs == 3
+
+
+def test_weights_of_classes_count_at_narrow_widths_too() -> None:
+    task = a_task("digits", "mlp", epochs=1, fraction=0.1, widths=[8])
+    network = task.network()
+    parts = morphing_parts(network.architecture)
+    inputs_ND, targets = torch.randn(6, 64), torch.arange(6)
+    teacher = torch.randn(6, 10)
+    found = []
+    for weights in (None, torch.ones(10), torch.tensor([4.0, *[2 / 3] * 9])):
+        training = Sandwich(network, parts, replace(task, class_weights=weights), SlimmableConfig())
+        found.append(float(training._backward(inputs_ND, targets, width=0.5, teacher=teacher)[1]))
+    assert found[0] == pytest.approx(found[1])
+    assert found[2] != pytest.approx(found[0])
+
+
+def test_widths_in_training_hold_no_weights_of_their_own() -> None:
+    task = a_task("digits", "small_cnn", epochs=1, fraction=0.1)
+    network = task.network()
+    training = Sandwich(network, morphing_parts(network.architecture), task, SlimmableConfig())
+    training.follow(1, SilentMonitor())
+    assert all(weight.is_meta for narrow in training._narrow.values() for weight in narrow.parameters())
+
+
+def _with_dropout() -> Network:
+    nodes = (
+        Node("input", "input"),
+        Node("flat", "flatten", ("input",)),
+        Node("hidden", "linear", ("flat",), {"in_features": 64, "out_features": 8}),
+        Node("norm", "batch_norm", ("hidden",), {"features": 8}),
+        Node("hidden_relu", "relu", ("norm",)),
+        Node("drop", "dropout", ("hidden_relu",), {"probability": 0.5}),
+        Node("logits", "linear", ("drop",), {"in_features": 8, "out_features": 10}),
+    )
+    network = Network(Architecture(nodes, (1, 8, 8)))
+    initialise(network, seed=0)
+    return network
