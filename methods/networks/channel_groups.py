@@ -19,7 +19,8 @@ class ChannelGroup:
     writers: tuple[str, ...]
     """Layers whose outputs they are: axis 0 of weight and bias."""
     carriers: tuple[str, ...]
-    """Batch normalisations and depthwise convolutions that hand them on: axis 0 of every tensor."""
+    """Batch normalisations and depthwise convolutions that hand them on: axis 0 of every tensor, where behind `flatten`
+    a channel is several features."""
     readers: tuple[str, ...]
     """Layers whose inputs they are: axis 1 of the weight, where behind `flatten` a channel is several features."""
     fixed: bool
@@ -29,7 +30,8 @@ class ChannelGroup:
 def channel_groups(architecture: Architecture) -> tuple[ChannelGroup, ...]:
     """All groups in the order of their first writer, the logits among them; a ResNet-20 has 13. The input is in none.
 
-    Fixed are the logits and whatever a `concat`, a `select` or a grouped convolution reads or meets.
+    Fixed are the logits and whatever a `concat`, a `select` or a grouped convolution reads or meets. So are the groups
+    of a sum that adds flattened maps to single features, since these would have to follow several at a time.
     """
     group_of: dict[str, str] = {}
     fixed: set[str] = set()
@@ -43,13 +45,15 @@ def channel_groups(architecture: Architecture) -> tuple[ChannelGroup, ...]:
     first = architecture.nodes[0].name
     group_of[first] = first
     fixed.add(first)
+    # A flattened map keeps its number of channels, although each of them is several features.
+    channels = {name: shape[0] for name, shape in architecture.shapes.items()}
     for node in architecture.nodes[1:]:
         sources = [root(name) for name in node.inputs]
         if _writes(node):
             group_of[node.name] = node.name
             members[node.name] = {"writers": [node.name], "carriers": [], "readers": []}
             _role(members, sources[0], "readers", node.name)
-        elif node.op in ("concat", "select") or _is_grouped(node):
+        elif node.op in ("concat", "select") or _is_grouped(node) or len({channels[name] for name in sources}) > 1:
             group_of[node.name] = node.name
             fixed.update([node.name, *sources])
         else:

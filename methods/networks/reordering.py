@@ -39,7 +39,8 @@ def reordered(network: Network, orders: Sequence[Sequence[int] | None]) -> Netwo
         index = torch.tensor(list(order), device=next(iter(state.values())).device)
         for name in (*group.writers, *group.carriers):
             for key, value in _tensors(state, name).items():
-                state[key] = value[index] if value.dim() else value
+                if value.dim():
+                    state[key] = value.reshape(group.channels, -1)[index].reshape(value.shape)
         for name in group.readers:
             key = f"nodes.{name}.weight"
             weight_OIS = by_channel(state[key], group.channels)
