@@ -107,6 +107,11 @@ class CoordinateMLPs(nn.Module):
             stacked[list(targets)] = stacked[list(sources)].clone()
 
     @property
+    def num_frequencies(self) -> int:
+        """F of the encoding that the networks read."""
+        return (self.first_weight.shape[2] // _COORDINATES - 1) // 2
+
+    @property
     def outputs(self) -> int:
         """V, values per row."""
         return self.last_bias.shape[1]
@@ -173,7 +178,7 @@ def grown(networks: CoordinateMLPs, sources: Sequence[int | None], *, generator:
     """A stack of the given networks and further ones behind them.
 
     Args:
-        networks: Left alone; the new stack is on their device.
+        networks: Left alone; the new stack has their device and type.
         sources: For each further network the one it starts as a copy of; None: freshly initialised.
         generator: On the CPU, of the initialisation.
 
@@ -186,13 +191,13 @@ def grown(networks: CoordinateMLPs, sources: Sequence[int | None], *, generator:
     residual, count, hidden = networks.residual_bias.shape
     made = CoordinateMLPs(
         num_tensors=count + len(sources),
-        num_frequencies=(networks.first_weight.shape[2] // _COORDINATES - 1) // 2,
+        num_frequencies=networks.num_frequencies,
         hidden=hidden,
         layers=residual + 1,
         outputs=networks.outputs,
         activation=networks.activation,
         scale_init=networks.scale_init,
-    )
+    ).to(networks.first_weight.dtype)
     made.initialise(generator)
     with torch.no_grad():
         for name, parameter in made.named_parameters():
