@@ -56,9 +56,11 @@ def generate(
 ) -> list[list[Tensor]]:
     """The tensors of each requested width, float32, differentiable in the parameters of the networks.
 
-    Several draws are averaged in float32 as they come, `chunk_rows` rows at a time, so that besides the weights a call
-    without gradients takes at most 4 (12 F + 6 + 3 H) bytes for each row of a chunk or of one draw, whichever is
-    larger: 280 MB with 32 frequencies, 512 hidden units and 2^17 rows (a ResNet-56 has 79,488 rows at full width).
+    Several draws are averaged in float32 as they come, `chunk_rows` rows at a time. A call without gradients takes at
+    most max(120 F, 48 F + 12 H) + 12 V + 250 bytes for each row of a chunk or of one draw, whichever is larger: the
+    first while it encodes, the second while the networks run, were all rows in one group. That is 1.0 GB with 32
+    frequencies, 512 hidden units and 2^17 rows (a ResNet-56 has 79,488 at full width). On top come a copy of the
+    networks where groups are not stored one after the other, and with bfloat16 a copy of one layer's weights.
 
     Args:
         networks: One for each tensor.
@@ -66,13 +68,14 @@ def generate(
         encoding: Of coordinates.
         generator: Of the noise; on any device.
         draws: K, each with noise of its own; `neumeta` draws the first without noise. Without noise one is enough.
-        chunk_rows: See above.
+        chunk_rows: See above; the same noise falls on other rows when it changes.
         dtype: Of the products of hidden layers, float32 or bfloat16; the last layer is float32 in any case.
 
     Raises:
-        ValueError: Not one shape per network, a kernel with more taps than the networks put out, or draws below 1.
+        ValueError: No width, not one shape per network, a kernel with more taps than the networks put out, another
+            number of frequencies than they read, another type of products, or draws below 1.
     """
-    _check(networks, shapes, draws)
+    _check(networks, shapes, encoding=encoding, draws=draws, dtype=dtype)
     if encoding.noise == 0:
         draws = 1
     rows = sum(_count(shape) for tensors in shapes for shape in tensors)
@@ -92,9 +95,25 @@ def generate(
     return sums if draws == 1 else [[tensor / draws for tensor in tensors] for tensors in sums]
 
 
-def _check(networks: CoordinateMLPs, shapes: Sequence[Sequence[Shape]], draws: int) -> None:
+def _check(
+    networks: CoordinateMLPs,
+    shapes: Sequence[Sequence[Shape]],
+    *,
+    encoding: Encoding,
+    draws: int,
+    dtype: torch.dtype,
+) -> None:
     if draws < 1:
         raise ValueError(f"generate: {draws} draws; give 1 or more")
+    if dtype not in (torch.float32, torch.bfloat16):
+        raise ValueError(f"generate: products in {dtype}; give torch.float32 or torch.bfloat16")
+    if encoding.num_frequencies != networks.num_frequencies:
+        raise ValueError(
+            f"generate: codes of {encoding.num_frequencies} frequencies for networks that read "
+            f"{networks.num_frequencies}; give the encoding theirs"
+        )
+    if not shapes:
+        raise ValueError("generate: no width; give the shapes of at least one")
     for tensors in shapes:
         if len(tensors) != len(networks):
             raise ValueError(f"generate: {len(tensors)} shapes for {len(networks)} networks; give one for each")
