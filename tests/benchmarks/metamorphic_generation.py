@@ -1,6 +1,7 @@
 """Generating weights: all tensors in few batched products against one network, one frequency and one row at a time.
 
-    python -m tests.benchmarks.metamorphic_generation [--part generation|step|coordinates] [--size large] [--threads 1]
+    python -m tests.benchmarks.metamorphic_generation [--part generation|step|coordinates] [--size large] [--hidden 512]
+        [--threads 1]
 
 The reference does what the public code of the papers does: coordinates from Python loops, one small operation for each
 frequency and coordinate, one network after the other. Both sides compute the same values and gradients, to 1e-5 of
@@ -119,7 +120,7 @@ def _count(function: Callable[[], object]) -> int:
     return calls.count
 
 
-def _require_equal(networks: CoordinateMLPs, ours: Callable[[], Tensor], reference: Callable[[], Tensor]) -> None:
+def require_equal(networks: CoordinateMLPs, ours: Callable[[], Tensor], reference: Callable[[], Tensor]) -> None:
     """Stop unless both losses and all gradients agree to 1e-5 of their size."""
     found = []
     for function in (ours, reference):
@@ -129,7 +130,7 @@ def _require_equal(networks: CoordinateMLPs, ours: Callable[[], Tensor], referen
         found.append([loss.detach(), *(parameter.grad.clone() for parameter in networks.parameters())])
     for a, b in zip(*found, strict=True):
         difference, scale = float((a - b).abs().max()), float(b.abs().max())
-        if difference > 1e-5 * scale:
+        if not difference <= 1e-5 * scale:  # holds for NaN too
             raise SystemExit(f"the two sides differ: {difference:.2e} at a size of {scale:.2e}")
 
 
@@ -149,7 +150,7 @@ def _generation(size: tuple[int, int, int], repeats: int) -> None:
     def reference() -> Tensor:
         return summed(reference_generate(networks, shapes, encoding=encoding, noise=noise))
 
-    _require_equal(networks, ours, reference)
+    require_equal(networks, ours, reference)
     rows = sum(math.prod(shape[:2]) for shape in shapes)
     print(f"{len(shapes)} tensors, {rows:,} rows, {networks.parameter_count():,} parameters for each tensor")
     with torch.no_grad():
@@ -181,7 +182,7 @@ def _step(size: tuple[int, int, int], repeats: int, batch: int) -> None:
     def reference() -> Tensor:
         return loss(reference_generate(networks, shapes, encoding=encoding, noise=noise))
 
-    _require_equal(networks, ours, reference)
+    require_equal(networks, ours, reference)
     _compare(f"step, batch {batch}", lambda: ours().backward(), lambda: reference().backward(), repeats=repeats)
     calls = [_count(lambda function=function: function().backward()) for function in (ours, reference)]
     print(f"operator calls: {calls[0]:,} against {calls[1]:,}")
@@ -203,16 +204,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--part", choices=("generation", "step", "coordinates"), action="append")
     parser.add_argument("--size", choices=tuple(SIZES), default="large")
+    parser.add_argument("--hidden", type=int, help="hidden units, where not those of the size")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    frequencies, hidden, layers = SIZES[given.size]
+    size = (frequencies, given.hidden or hidden, layers)
     for part in given.part or ("coordinates", "step", "generation"):
         if part == "generation":
-            _generation(SIZES[given.size], given.repeats)
+            _generation(size, given.repeats)
         elif part == "step":
-            _step(SIZES[given.size], given.repeats, given.batch)
+            _step(size, given.repeats, given.batch)
         else:
             _coordinates(given.repeats)
 
