@@ -40,6 +40,9 @@ class MetamorphicGenerator:
     importance: Tensor
     """Of each morphing part: the mean norm of what it adds, gate included."""
     seed: int
+    orders: tuple[tuple[int, ...] | None, ...] = ()
+    """In which the channels of the trained network were put before it was learned, see `Smoothed`; empty: as they were.
+    Channel j of a layer is channel `orders[g][j]` of the trained network's."""
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -120,6 +123,7 @@ class MetamorphicGenerator:
             "architecture": self.skeleton.architecture.to_json(),
             "config": self.config.model_dump(mode="json"),
             "seed": self.seed,
+            "orders": self.orders,
         }
         tensors = {f"skeleton.{name}": value for name, value in self.skeleton.state_dict().items()}
         tensors |= {f"networks.{name}": value for name, value in self.source.networks.state_dict().items()}
@@ -184,6 +188,8 @@ def load_generator(data: bytes) -> MetamorphicGenerator:
         gates=tensors.get("gates"),
         importance=tensors["importance"],
         seed=int(head["seed"]),
+        # Generators written before orders were kept have none.
+        orders=tuple(None if order is None else tuple(order) for order in head.get("orders", ())),
     )
 
 

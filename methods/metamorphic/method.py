@@ -8,7 +8,7 @@ which abstract and public code were at hand, and its base, Yang and Wang, "Neura
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -41,6 +41,7 @@ class _Start:
 
     skeleton: Network
     facts: dict[str, float]
+    orders: tuple[tuple[int, ...] | None, ...] = ()
 
 
 class Metamorphic:
@@ -117,6 +118,7 @@ class Metamorphic:
             gates=grown.gates,
             importance=torch.zeros(len(parts)),
             seed=task.seed,
+            orders=start.orders,
         )
         generator = self._weighed(generator, task)
         return Outcome(
@@ -137,7 +139,7 @@ class Metamorphic:
             return _Start(teacher, {})
         found = smoothed(teacher)
         facts = {"total_variation_before": found.variation_before, "total_variation": found.variation_after}
-        return _Start(found.network, facts)
+        return _Start(found.network, facts, found.orders)
 
     def _prefit(
         self, source: GeneratedWeights, parts: tuple[Part, ...], targets: list[Tensor], *, first_part: int, seed: int
@@ -165,14 +167,7 @@ class Metamorphic:
             return generator
         network = copy.deepcopy(generator.draw(1.0).network).to(task.device)
         importance = block_importance(network, generator.parts, task.train, normalization=task.normalization)
-        return MetamorphicGenerator(
-            skeleton=generator.skeleton,
-            config=generator.config,
-            source=generator.source,
-            gates=generator.gates,
-            importance=importance,
-            seed=generator.seed,
-        )
+        return replace(generator, importance=importance)
 
     def _variants(self, generator: MetamorphicGenerator, device: str) -> list[Variant]:
         variants = []

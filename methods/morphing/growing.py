@@ -283,7 +283,9 @@ class _Session:
         if self._config.distillation and width != 1.0:
             with torch.no_grad():
                 teacher_NK = self._logits(inputs, full, step, mask)
-            loss = loss + self._config.distillation * soft_cross_entropy(logits_NK, teacher_NK)
+            weight_K = self._task.class_weights
+            weight_N = None if weight_K is None else weight_K[labels]
+            loss = loss + self._config.distillation * soft_cross_entropy(logits_NK, teacher_NK, weight_N=weight_N)
         return loss
 
     def _logits(self, inputs: Tensor, tensors: Sequence[Tensor], step: ScheduledStep, mask: Tensor | None) -> Tensor:

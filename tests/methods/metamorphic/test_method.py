@@ -17,6 +17,7 @@ from methods.morphing.parts import morphing_parts
 from methods.morphing.tensors import own_tensors, resampled, tensor_shapes
 from methods.networks.folding import fold_batch_norm
 from methods.networks.graph import Network
+from methods.networks.reordering import reordered
 from methods.training.config import DenseConfig
 from tests.methods.small_tasks import Lost, Recorder, a_task
 
@@ -181,6 +182,15 @@ def test_a_stored_generator_draws_the_same_networks(teacher: Network) -> None:
     drawn = again.draw(1.0).network
     for a, b in zip(delivered.state_dict().values(), drawn.state_dict().values(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_stored_generator_keeps_the_orders_of_the_trained_networks_channels(teacher: Network) -> None:
+    again = Metamorphic.load_generator(_generator(_fit(teacher, head_learning_rate=0.0)).save())
+    assert any(order is not None and list(order) != sorted(order) for order in again.orders)
+    in_order = reordered(fold_batch_norm(teacher).eval(), again.orders)
+    for name, value in again.skeleton.state_dict().items():
+        assert torch.equal(in_order.state_dict()[name], value), name
+    assert Metamorphic.load_generator(_generator(_fit(teacher, permute=False)).save()).orders == ()
 
 
 def test_bytes_that_hold_no_generator_or_half_of_one_are_refused(teacher: Network) -> None:

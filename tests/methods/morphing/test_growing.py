@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -48,13 +49,23 @@ def task() -> PreparedTask:
     return a_task("digits", "small_cnn", epochs=1, fraction=0.15, validation_share=0.3, precision="float32")
 
 
-def test_one_step_has_the_summed_gradient_of_a_backward_pass_for_each_batch(task: PreparedTask) -> None:
+@pytest.mark.parametrize("distillation", [0.0, 0.7])
+def test_one_step_has_the_summed_gradient_of_a_backward_pass_for_each_batch(
+    task: PreparedTask, distillation: float
+) -> None:
+    weight_K = torch.linspace(0.5, 1.5, 10)
+    task = replace(task, class_weights=weight_K)
     skeleton = fold_batch_norm(task.network()).eval()
     parts = morphing_parts(skeleton.architecture)
     targets = [tensor.clone() for tensor in own_tensors(skeleton, parts)]
     start = [tensor + 0.01 for tensor in targets]
     config = GrowthConfig(
-        weight_decay=0.0, warmup_share=0.0, magnitude_weight=0.01, reconstruction_weight=3.0, accumulation=100
+        weight_decay=0.0,
+        warmup_share=0.0,
+        magnitude_weight=0.01,
+        reconstruction_weight=3.0,
+        distillation=distillation,
+        accumulation=100,
     )
     source = _Whole(start, lambda width: tensor_shapes(parts, width))
     grow_network(
@@ -80,11 +91,14 @@ def test_one_step_has_the_summed_gradient_of_a_backward_pass_for_each_batch(task
     )
     for width, (inputs, labels) in zip(widths, batches, strict=True):
         (tensors,) = twin.tensors([width], generator=torch.Generator())
-        loss = F.cross_entropy(run_with(skeleton, inputs, as_layers(parts, tensors)), labels) + 0.01 * magnitude(
-            tensors
-        )
+        logits = run_with(skeleton, inputs, as_layers(parts, tensors))
+        loss = (F.cross_entropy(logits, labels, reduction="none") * weight_K[labels]).mean() + 0.01 * magnitude(tensors)
         if width == 1.0:
             loss = loss + 3.0 * reconstruction(tensors, targets)
+        else:
+            full = run_with(skeleton, inputs, as_layers(parts, start)).detach().softmax(dim=1)
+            soft = -(full * logits.log_softmax(dim=1)).sum(dim=1)
+            loss = loss + distillation * (soft * weight_K[labels]).mean()
         (loss / len(widths)).backward()
     # The first step of Adam is the rate times the sign, up to its epsilon.
     for before, after, parameter in zip(start, source.own, twin.own, strict=True):
