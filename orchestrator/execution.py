@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -37,7 +37,8 @@ from methods.training.checkpoints import CheckpointError, pack, unpack
 from orchestrator.environment import describe_environment
 from orchestrator.errors import StoreProblem
 from orchestrator.library_results import (
-    SUBTASK_CHARTS,
+    LIBRARY_CHARTS,
+    dependence_chart,
     library_variant,
     modules_result,
     subsets_table,
@@ -53,6 +54,7 @@ from orchestrator.subtask_table import TEST_KEY
 from orchestrator.work import Completion, Judge, Report, Work, WorkerSettings
 
 if TYPE_CHECKING:
+    from methods.figures import Figure
     from methods.networks.graph import Network
     from methods.tasks import TaskData
 
@@ -153,9 +155,8 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
                 reference_sizes=reference,
             )
         )
-    modules = _grade_modules(run, outcome, task, store, reference=reference)
+    modules, charts = _grade_modules(run, outcome, task, store, graded=graded, reference=reference)
     generator = _store_generator(run, outcome, store)
-    charts = () if modules is None else subtask_charts(modules, graded)
     if monitor.curves:
         store.put_curves(run.key, pa.Table.from_pylist(_aligned(monitor.curves)))
     store.put_figures(run.key, (*charts, *outcome.figures))
@@ -180,14 +181,17 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
     return result
 
 
-def _grade_modules(run: Run, outcome: Outcome, task: Task, store: Store, *, reference: Sizes) -> ModulesResult | None:
-    """Grade and store the library of a modular method."""
+def _grade_modules(
+    run: Run, outcome: Outcome, task: Task, store: Store, *, graded: Sequence[GradedVariant], reference: Sizes
+) -> tuple[ModulesResult | None, tuple[Figure, ...]]:
+    """Grade and store the library of a modular method, and draw what was found."""
     library = outcome.library
     if library is None:
-        return None
+        return None, ()
     grades = grade_library(library, task)
     store.put_modules(run.key, save_library(library), subsets_table(library, grades.subtasks, reference=reference))
-    return modules_result(library, grades, variant=library_variant(outcome), reference=reference)
+    modules = modules_result(library, grades, variant=library_variant(outcome), reference=reference)
+    return modules, (*subtask_charts(modules, graded), *dependence_chart(grades.dependence))
 
 
 def _store_generator(run: Run, outcome: Outcome, store: Store) -> GeneratorResult | None:
@@ -224,7 +228,7 @@ def _check_names(run: Run, outcome: Outcome) -> None:
     ours: tuple[str, ...] = ()
     if outcome.library is not None:
         library_variant(outcome)
-        ours = SUBTASK_CHARTS
+        ours = LIBRARY_CHARTS
     names = _repeated([*ours, *(figure.name for figure in outcome.figures)])
     if names:
         raise ValueError(f"method '{run.method}' delivered two figures '{names[0]}'; give each a name of its own")

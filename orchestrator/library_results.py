@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from scipy import stats
 
 from methods.artefact import load_network
 from methods.contract import Outcome, Split, Task
-from methods.figures import Line, LineChart
+from methods.figures import Heatmap, Line, LineChart
 from methods.measure.subtasks import graded_subsets, mean_by_size
+from methods.modules.dependence import Dependence
 from methods.modules.grading import LibraryGrades, SubtaskGrades, subtask_accuracies
 from methods.modules.library import ModuleLibrary
 from methods.modules.side_by_side import SideBySide
 from methods.modules.stored import load_library
 from orchestrator.errors import StoreProblem, UnknownRecord
-from orchestrator.module_results import ModuleCard, ModulesResult, SubtaskSize
+from orchestrator.module_results import ClassPair, ModuleCard, ModulesResult, SubtaskSize
 from orchestrator.runs import GradedVariant
 from orchestrator.sizes import Sizes
 from orchestrator.subtask_table import TEST_KEY
@@ -25,8 +28,12 @@ if TYPE_CHECKING:
     from orchestrator.store import Store
 
 
-SUBTASK_CHARTS = ("accuracy_by_subtask", "size_by_subtask")
-"""Names of the figures that every run with class modules has."""
+LIBRARY_CHARTS = ("accuracy_by_subtask", "size_by_subtask", "interference_of_classes")
+"""Names of the figures that a run with class modules may have."""
+_MOST_DRAWN = 20
+"""Classes whose pairs can be told apart in a picture."""
+PAIRS_KEPT = 20
+"""Pairs of classes that are stored with a run; of ten classes there are 45, of a hundred 4,950."""
 
 
 def library_variant(outcome: Outcome) -> str:
@@ -60,6 +67,7 @@ def modules_result(library: ModuleLibrary, grades: LibraryGrades, *, variant: st
         for index, name in enumerate(library.class_names)
     ]
     sizes = (subtasks.parameters.double() / reference.parameters, subtasks.macs.double() / reference.macs)
+    pairs, foretold = _pairs(grades)
     means = [mean_by_size(subtasks.subsets, values) for values in (subtasks.accuracy, *sizes)]
     count = subtasks.subsets.sum(dim=1)
     return ModulesResult(
@@ -85,7 +93,34 @@ def modules_result(library: ModuleLibrary, grades: LibraryGrades, *, variant: st
             )
             for size in means[0]
         ),
+        pairs=pairs,
+        foretold=foretold,
     )
+
+
+def _pairs(grades: LibraryGrades) -> tuple[tuple[ClassPair, ...], float | None]:
+    """The riskiest pairs of classes, and how well the risk of all composed pairs foretold what they lost."""
+    found, subtasks = grades.dependence, grades.subtasks
+    lost = {
+        tuple(subset_K.nonzero().flatten().tolist()): float(whole - composed)
+        for subset_K, whole, composed in zip(subtasks.subsets, subtasks.whole_accuracy, subtasks.accuracy, strict=True)
+        if int(subset_K.sum()) == 2 and not math.isnan(float(composed))
+    }
+    pairs = tuple(
+        ClassPair(
+            classes=(found.class_names[i], found.class_names[j]),
+            risk=float(found.risk[i, j]),
+            confusion=float(found.confusion[i, j]),
+            coupling=float(found.coupling[i, j]),
+            lost=lost.get((i, j)),
+        )
+        for i, j in found.riskiest(PAIRS_KEPT)
+    )
+    risks = [float(found.risk[pair]) for pair in lost]
+    losses = list(lost.values())
+    if len(lost) < 3 or len(set(risks)) == 1 or len(set(losses)) == 1:
+        return pairs, None
+    return pairs, float(stats.spearmanr(risks, losses).statistic)
 
 
 def subsets_table(library: ModuleLibrary, subtasks: SubtaskGrades, *, reference: Sizes) -> pa.Table:
@@ -111,7 +146,7 @@ def subtask_charts(modules: ModulesResult, variants: Sequence[GradedVariant]) ->
         return ()
     sizes = tuple(float(one.num_classes) for one in composed)
     accuracy = LineChart(
-        name=SUBTASK_CHARTS[0],
+        name=LIBRARY_CHARTS[0],
         title="Validation accuracy on k classes, mean over subsets",
         x_label="k, number of classes",
         y_label="accuracy",
@@ -125,7 +160,7 @@ def subtask_charts(modules: ModulesResult, variants: Sequence[GradedVariant]) ->
         ),
     )
     size = LineChart(
-        name=SUBTASK_CHARTS[1],
+        name=LIBRARY_CHARTS[1],
         title="Size of compositions for k classes as deployed, share of the dense network",
         x_label="k, number of classes",
         y_label="share of the dense network",
@@ -135,6 +170,28 @@ def subtask_charts(modules: ModulesResult, variants: Sequence[GradedVariant]) ->
         ),
     )
     return accuracy, size
+
+
+def dependence_chart(found: Dependence) -> tuple[Heatmap, ...]:
+    """How much the modules of single classes mistake each other's samples for their own; empty for many classes."""
+    names = found.class_names
+    if not 2 <= len(names) <= _MOST_DRAWN:
+        return ()
+    values = tuple(
+        tuple(None if column == row or math.isnan(value) else round(value, 6) for column, value in enumerate(values))
+        for row, values in enumerate(found.interference.tolist())
+    )
+    return (
+        Heatmap(
+            name=LIBRARY_CHARTS[2],
+            title="How often a module alone scores a sample of another class above one of its own",
+            x_label="class of the sample",
+            y_label="module",
+            rows=names,
+            columns=names,
+            values=values,
+        ),
+    )
 
 
 def stored_library(store: Store, key: str) -> ModuleLibrary:

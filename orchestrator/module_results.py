@@ -48,6 +48,23 @@ class SubtaskSize(BaseModel):
     """Multiply-accumulates likewise; of modules side by side those of all together."""
 
 
+class ClassPair(BaseModel):
+    """How much two classes of a library hang together, see `methods.modules.dependence`; on validation."""
+
+    model_config = ConfigDict(frozen=True)
+
+    classes: tuple[str, str]
+    risk: float
+    """The chance that the module of one of them, by itself, scores a sample of the other above one of its own."""
+    confusion: float
+    """Share of their samples that the whole network takes for the other one."""
+    coupling: float
+    """Jaccard index of the units that their modules keep."""
+    lost: float | None
+    """Accuracy on the two that composing their modules loses against the whole network with its other logits cut off;
+    None where this pair was not composed."""
+
+
 class ModulesResult(BaseModel):
     """The class modules of one run."""
 
@@ -80,6 +97,11 @@ class ModulesResult(BaseModel):
     """Of the composition of all classes, on all validation samples."""
     subtasks: tuple[SubtaskSize, ...]
     """Ascending by number of classes; empty where there are fewer than two classes to tell apart."""
+    pairs: tuple[ClassPair, ...] = ()
+    """The pairs of classes that cutting apart endangers most, riskiest first; empty in results of earlier versions."""
+    foretold: float | None = None
+    """Rank correlation (Spearman) of the risk of pairs with what composing them lost; None where nothing was lost, or
+    fewer than three pairs were composed."""
 
     @property
     def reuse_accuracy(self) -> float | None:

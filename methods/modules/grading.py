@@ -15,9 +15,10 @@ from methods.contract import Split, Task
 from methods.measure.grade import deployed_sizes
 from methods.measure.predict import predict
 from methods.measure.quality import Quality, classification_quality, quality
-from methods.measure.subtasks import SUBTASK_SAMPLES, first_of_each, graded_subsets
+from methods.measure.subtasks import SUBTASK_SAMPLES, first_of_each, graded_subsets, restricted_accuracies
 from methods.modules.activity import active_units
 from methods.modules.counting import composition_sizes
+from methods.modules.dependence import Dependence, dependence
 from methods.modules.evaluation import composed_accuracies
 from methods.modules.library import ModuleLibrary
 from methods.modules.metrics import Modularity, cohesion, modularity
@@ -38,6 +39,8 @@ class SubtaskGrades:
     accuracy: Tensor
     """float64 (S,): on validation samples of the subset's classes, `SUBTASK_SAMPLES` of each at the most; not a number
     where there is none."""
+    whole_accuracy: Tensor
+    """float64 (S,): of the whole network with its other logits cut off, on the same samples."""
     parameters: Tensor
     """int64 (S,): of the network as deployed, batch normalisation folded in; the few units that then turn out to be
     dead are still counted."""
@@ -52,6 +55,8 @@ class LibraryGrades:
     modularity: Modularity
     cohesion: float | None
     """Of validation samples, mean over classes; None where no class has two of them."""
+    dependence: Dependence
+    """Of each two classes, on the samples that compositions are evaluated on."""
     deployed: tuple[Mapping[str, int], ...]
     """`parameters`, `nonzeros`, `stored_bytes`, `macs` of each one-class module through the ruler's export."""
     united: Quality
@@ -73,14 +78,17 @@ def grade_library(library: ModuleLibrary, task: Task) -> LibraryGrades:
     # The samples on which whole networks are graded too, so that the two can be compared.
     samples = _part_of(task.validation, library, most=SUBTASK_SAMPLES)
     sizes = composition_sizes(replace(library, network=fold_batch_norm(library.network)), subsets_SK)
+    whole_NK = predict(library.network, samples, normalization=task.normalization, device=task.device)
     return LibraryGrades(
         modularity=modularity(library),
         cohesion=_cohesion(library, task),
+        dependence=dependence(library, samples, normalization=task.normalization, device=task.device),
         deployed=tuple(deployed_sizes(library.compose([name])) for name in names),
         united=quality(as_network(library.compose(names)), task.validation, task),
         subtasks=SubtaskGrades(
             subsets=subsets_SK,
             accuracy=subtask_accuracies(library, subsets_SK, samples, task),
+            whole_accuracy=restricted_accuracies(whole_NK, samples.targets, subsets_SK).cpu(),
             parameters=sizes.parameters,
             macs=sizes.macs,
         ),

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from orchestrator.module_results import ModulesResult
 
 
+_PAIRS_SHOWN = 5
+
+
 def show_libraries(lines: Sequence[LibraryLine], *, store: str) -> None:
     """Print one line per run with class modules."""
     console = terminal()
@@ -93,6 +96,31 @@ def show_library(key: str, modules: ModulesResult) -> None:
             console.print(
                 "their parameters are those that the modules share, and heads; their MACs those of all of them"
             )
+    _show_pairs(modules)
+
+
+def _show_pairs(modules: ModulesResult) -> None:
+    """Print which classes hang together most."""
+    if not modules.pairs:
+        return
+    console = terminal()
+    rows = [
+        (
+            " and ".join(pair.classes),
+            f"{pair.risk:.1%}",
+            f"{pair.confusion:.1%}",
+            f"{pair.coupling:.2f}",
+            "-" if pair.lost is None else f"{pair.lost:.4f}",
+        )
+        for pair in modules.pairs[:_PAIRS_SHOWN]
+    ]
+    console.print(table(("riskiest to cut apart", "risk", "confused", "units in common", "lost"), rows, num_left=1))
+    console.print(
+        "risk: how often the module of one scores a sample of the other above one of its own; confused: by the whole "
+        "network; lost: accuracy on the two when their modules are composed"
+    )
+    if modules.foretold is not None:
+        console.print(f"rank correlation of risk and loss over all composed pairs: {modules.foretold:.2f}")
 
 
 def _share(value: float | None) -> str:

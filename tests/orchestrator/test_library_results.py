@@ -13,6 +13,7 @@ from methods.activation_driven.method import ActivationDriven
 from methods.contract import Given, Monitor, Outcome, Task
 from methods.data.load import load_dataset
 from methods.measure import count_parameters, predict
+from methods.modules.dependence import dependence
 from methods.modules.subtasks import restricted_accuracy
 from methods.surgery import deploy
 from methods.tasks import TaskData, build_task, open_test, prepare
@@ -109,6 +110,32 @@ def test_means_by_number_of_classes_are_those_of_the_table(trained: tuple[Store,
     assert modules_of(result).subtasks[-1].accuracy == pytest.approx(union.score, abs=0.005)
 
 
+def test_pairs_of_classes_tell_their_risk_and_what_composing_them_lost(
+    trained: tuple[Store, RunResult], data: TaskData
+) -> None:
+    store, result = trained
+    library = stored_library(store, result.key)
+    task = build_task(TASK, data, name="digits", seed=0, device="cpu")
+    found = dependence(library, task.validation, normalization=task.normalization, device="cpu")
+    table = store.read_subtasks(result.key)
+    assert table is not None
+    composed = {tuple(row["classes"]): row["val_accuracy"] for row in table.to_pylist()}
+    whole = predict(library.network, task.validation, normalization=task.normalization, device="cpu")
+    pairs = modules_of(result).pairs
+    assert len(pairs) == 20
+    assert [pair.risk for pair in pairs] == sorted((pair.risk for pair in pairs), reverse=True)
+    for pair in pairs:
+        i, j = library.indices(pair.classes)
+        assert (pair.risk, pair.confusion, pair.coupling) == pytest.approx(
+            (float(found.risk[i, j]), float(found.confusion[i, j]), float(found.coupling[i, j])), abs=2e-3
+        ), "but for rounding to float16"
+        cut = restricted_accuracy(whole, task.validation.targets, (i, j))
+        assert pair.lost == pytest.approx(cut - composed[pair.classes], abs=0.02)
+    foretold = modules_of(result).foretold
+    assert foretold is None or -1 <= foretold <= 1
+    assert "interference_of_classes" in {figure.name for figure in store.read_figures(result.key)}
+
+
 def test_every_whole_network_is_graded_on_sub_tasks_too(trained: tuple[Store, RunResult], data: TaskData) -> None:
     store, result = trained
     task = build_task(TASK, data, name="digits", seed=0, device="cpu")
@@ -140,9 +167,10 @@ def test_the_test_split_is_asked_for_compositions_too(trained: tuple[Store, RunR
 
 def test_charts_of_sub_tasks_stand_before_those_of_the_method(trained: tuple[Store, RunResult]) -> None:
     store, result = trained
-    assert [figure.name for figure in store.read_figures(result.key)][:3] == [
+    assert [figure.name for figure in store.read_figures(result.key)][:4] == [
         "accuracy_by_subtask",
         "size_by_subtask",
+        "interference_of_classes",
         "size_by_threshold",
     ]
 
