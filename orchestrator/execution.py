@@ -166,6 +166,7 @@ def _fit(run: Run, data: TaskData, store: Store, settings: WorkerSettings, monit
         variants=tuple(graded),
         modules=modules,
         generator=generator,
+        prerequisites={name: needed.key for name, needed in prerequisite_runs(run).items()},
         epochs=outcome.epochs,
         facts=dict(outcome.facts),
         notes=tuple(monitor.notes),

@@ -115,6 +115,8 @@ class RunResult(BaseModel):
     """Of a modular method."""
     generator: GeneratorResult | None = None
     """Of a method that generates networks of any width."""
+    prerequisites: dict[str, str] = Field(default_factory=dict)
+    """Method -> key of the run whose network this one started from; empty also in results of earlier versions."""
     epochs: float
     facts: dict[str, Any] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()

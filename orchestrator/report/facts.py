@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,18 @@ class RunLine:
 
 
 @dataclass(frozen=True)
+class SharedRun:
+    """A run that others started from, trained once for all of them."""
+
+    task: str
+    method: str
+    seed: int
+    uses: int
+    """Runs that started from it."""
+    fit_seconds: float
+
+
+@dataclass(frozen=True)
 class Facts:
     """All of it."""
 
@@ -64,6 +77,8 @@ class Facts:
     """Run key -> all its failed attempts, for runs that failed for good."""
     figures: Mapping[str, tuple[Figure, ...]]
     """Run key -> what it recorded, for the runs that were asked for."""
+    shared: tuple[SharedRun, ...] = ()
+    """By task, method and seed."""
 
 
 def gather_facts(
@@ -97,7 +112,22 @@ def gather_facts(
         opened_at=test.get("opened_at") if test is not None else None,
         failures={line.run_key: tuple(store.failures(line.run_key)) for line in runs if line.status == "failed"},
         figures={key: store.read_figures(key) for key in figures_of},
+        shared=_shared(store, outcomes),
     )
+
+
+def _shared(store: Store, outcomes: Mapping[str, RunResult]) -> tuple[SharedRun, ...]:
+    """The runs that the study's results started from; the study itself need not have asked for them."""
+    uses = Counter(key for result in outcomes.values() for key in set(result.prerequisites.values()))
+    found = {key: outcomes.get(key) or store.read_outcome(key) for key in sorted(uses)}
+    runs = [
+        SharedRun(
+            result.run.task_name, result.run.method, result.run.seed, uses=uses[key], fit_seconds=result.fit_seconds
+        )
+        for key, result in found.items()
+        if result is not None
+    ]
+    return tuple(sorted(runs, key=lambda one: (one.task, one.method, one.seed, one.uses)))
 
 
 def _outcomes(store: Store, keys: Iterable[str]) -> dict[str, RunResult]:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import orchestrator.report.words as words
-from orchestrator.comparison import MINIMUM_EFFECT, SIGNIFICANCE, Comparison, TaskComparison
+from orchestrator.comparison import Comparison, TaskComparison
+from orchestrator.report.effort_table import effort_section
 from orchestrator.report.facts import Facts, RunLine
 from orchestrator.report.inside import inside
 from orchestrator.report.marks import Mark, marks_of
@@ -15,7 +16,8 @@ from orchestrator.report.picture import picture
 from orchestrator.report.style import style_sheet
 from orchestrator.report.subtask_words import subtask_lines
 from orchestrator.report.subtasks import subtask_section
-from orchestrator.report.tables import at_equal_size, configurations, head, rerun_command, table, verdicts
+from orchestrator.report.tables import at_equal_size, configurations, head, rerun_command, table
+from orchestrator.report.verdict_tables import verdict_section
 from orchestrator.report.widths import width_section
 from orchestrator.subtask_comparison import SubtaskComparison
 
@@ -60,6 +62,7 @@ def _opening(comparison: Comparison, subtasks: Mapping[str, SubtaskComparison], 
     for name, found in subtasks.items():
         said[name] += subtask_lines(found)
     answers = [element("li", element("strong", f"{name}: "), line) for name, lines in said.items() for line in lines]
+    answers += [element("li", element("strong", "Mixed results: "), line) for line in words.mixtures(facts.environment)]
     failed = Counter(line.status for line in facts.runs)["failed"]
     if failed:
         answers.append(element("li", element("a", f"{_count(failed, 'run')} failed", href="#failures"), "."))
@@ -103,8 +106,9 @@ def _task(
     if any(one.at_budget[budget] for one in task.methods for budget in terms.size_budgets) or task.configurations:
         parts += [element("h3", "At equal size"), at_equal_size(task, terms, marks)]
     if task.verdicts:
-        judged = verdicts(task, terms, minimum_effect=MINIMUM_EFFECT, significance=SIGNIFICANCE)
-        parts += [element("h3", "Who differs from whom"), judged]
+        parts += [element("h3", "Who differs from whom"), *verdict_section(task, terms)]
+    if any(one.effort for one in task.methods):
+        parts += [element("h3", "What it cost, and how far validation flattered"), *effort_section(task, marks)]
     if task.configurations:
         parts += [element("h3", "Confirmed configurations"), configurations(task, terms, marks, facts.store)]
     parts += width_section(task)
@@ -140,6 +144,7 @@ def _cost(facts: Facts) -> list[Markup]:
     names = ("trained", "cached", "stopped early", "failed", "device time")
     return [
         element("p", f"Stages ({kind}): {stages or 'nothing yet'}."),
+        *([element("p", sharing)] if (sharing := words.sharing(facts.shared)) else []),
         table(
             "Runs by how they ended. Cached: the result was in the store already and cost nothing.",
             [head("task"), head("method"), *(head(name, number=True) for name in names)],

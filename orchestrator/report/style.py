@@ -64,6 +64,9 @@ thead th{border-bottom:2px solid var(--quiet);vertical-align:bottom;line-height:
 .n{text-align:right;white-space:nowrap}
 .mark{white-space:nowrap;font-weight:600}
 tr:target{background:var(--panel);outline:2px solid var(--m4)}
+.matrices{display:flex;flex-wrap:wrap;gap:18px 34px}.matrices .wide{max-width:100%}.matrices table{width:auto}
+.matrices th,.matrices td{padding:2px 5px}.turned{vertical-align:bottom}.turned span{writing-mode:vertical-rl;
+transform:rotate(180deg);font-weight:400;white-space:nowrap}.sign{text-align:center}.own{background:var(--panel)}
 .better{color:var(--good)}.worse{color:var(--bad)}.best{font-weight:700}
 details{margin:2px 0}summary{cursor:pointer;font-size:13px}
 summary.mark{font-weight:400}summary strong{color:var(--ink)}

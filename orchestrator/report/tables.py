@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 
 import orchestrator.report.words as words
-from orchestrator.comparison import Configuration, MethodSummary, TaskComparison, Terms, Verdict
+from orchestrator.comparison import Configuration, MethodSummary, TaskComparison, Terms
 from orchestrator.report.marks import Mark
 from orchestrator.report.markup import Markup, element
 from orchestrator.report.picture import row_id, swatch
 from orchestrator.results import SIZE_MEASURES
 from orchestrator.statistics import Estimate
-
-_VERDICT_SIGNS = {"better": "▲ ", "worse": "▼ ", "not distinguishable": "≈ "}
 
 
 def table(caption: str, head: Sequence[Markup], body: Sequence[Markup]) -> Markup:
@@ -51,7 +48,9 @@ def at_equal_size(task: TaskComparison, terms: Terms, marks: Mapping[str, Mark])
         f"Best {task.split} {words.METRIC_WORDS[task.metric]} within each share of the dense network's {measure}, "
         "chosen by validation: mean ± standard deviation and 95 % interval over seeds; the highest mean is bold. "
         "Hypervolume: the score one can have under a size budget, averaged over budgets from 0.1 % to 100 % on a "
-        "logarithmic scale (reference point: score 0 at the size of dense; higher is better)."
+        "logarithmic scale (reference point: score 0 at the size of dense; higher is better). Below the smallest size "
+        "within tolerance the range that resampling the seeds gives (95 %, the choice made anew each time; too narrow "
+        "with few seeds), then its score."
         f"{_mse_note(task)}",
         [
             head("method"),
@@ -91,12 +90,13 @@ def _size_row(
     else:
         link = element("a", words.percent(within.ratios[terms.measure].mean), href=f"#{row_id(task.task, within)}")
         small = element("small", words.score_and_spread(within.score(task.split)))
-        cells.append(element("td", link, small, _mse_line(within.mse(task.split)), class_="n"))
+        sure = element("small", words.size_range(one.smallest))
+        cells.append(element("td", link, sure, small, _mse_line(within.mse(task.split)), class_="n"))
     if one.hypervolume is None:
         cells.append(element("td", "none", class_="n quiet"))
     else:
         cells.append(estimate_cell(one.hypervolume))
-    return element("tr", _method_head(one.method, mark), *cells)
+    return element("tr", method_head(one.method, mark), *cells)
 
 
 def _chosen_cell(chosen: Configuration | None, task: TaskComparison, *, is_best: bool) -> Markup:
@@ -121,41 +121,9 @@ def estimate_cell(found: Estimate | None, *, mse: Estimate | None = None) -> Mar
     return element("td", words.score_and_spread(found), interval, _mse_line(mse), class_="n")
 
 
-def _method_head(method: str, mark: Mark | None) -> Markup:
+def method_head(method: str, mark: Mark | None) -> Markup:
+    """Head of a row: a method with its mark in the picture."""
     return element("th", swatch(mark), method, scope="row", class_="mark")
-
-
-def verdicts(task: TaskComparison, terms: Terms, *, minimum_effect: float, significance: float) -> Markup:
-    """Rows: pairs of methods. Columns: hypervolume and size budgets."""
-    found = {(one.first, one.second, one.budget): one for one in task.verdicts}
-    respects = (None, *terms.size_budgets)
-    pairs = list(combinations(sorted(one.method for one in task.methods), 2))
-    rows = [
-        element(
-            "tr",
-            element("th", f"{first} against {second}", scope="row"),
-            *(_verdict_cell(found.get((first, second, budget))) for budget in respects),
-        )
-        for first, second in pairs
-    ]
-    return table(
-        f"The first method compared with the second on {task.split}, paired by seed: better or worse when the paired "
-        f"t test gives p < {significance:g} after Holm's correction for all pairs of the column, and the means differ "
-        f"by at least {minimum_effect:g}.",
-        [
-            head("methods"),
-            head("hypervolume"),
-            *(head(f"score at {words.budget_percent(budget)}") for budget in terms.size_budgets),
-        ],
-        rows,
-    )
-
-
-def _verdict_cell(one: Verdict | None) -> Markup:
-    if one is None:
-        return element("td", "nothing to compare", class_="quiet")
-    kind = one.word if one.word != "not distinguishable" else "quiet"
-    return element("td", _VERDICT_SIGNS[one.word] + one.word, element("small", words.evidence(one)), class_=kind)
 
 
 def configurations(task: TaskComparison, terms: Terms, marks: Mapping[str, Mark], store: str) -> Markup:
@@ -185,7 +153,7 @@ def _configuration_row(
 ) -> Markup:
     return element(
         "tr",
-        _method_head(one.method, mark),
+        method_head(one.method, mark),
         _what_cell(one, terms, store),
         element("td", "reference" if one.method in terms.dense_labels else "front" if one.on_front else ""),
         estimate_cell(one.validation, mse=one.validation_mse),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.comparison import Comparison, Configuration, TaskComparison, Terms, Verdict
+from orchestrator.comparison import Comparison, Configuration, SizeRange, TaskComparison, Terms, Verdict
+from orchestrator.report.facts import SharedRun
 from orchestrator.statistics import Estimate, interval_kind, t_reach
 
 MEASURE_WORDS = {
@@ -109,7 +110,7 @@ def task_lines(task: TaskComparison, terms: Terms) -> list[str]:
     """What the study says about one task, a sentence or two each."""
     if not task.configurations:
         return ["No configuration has been trained with every seed yet, so nothing can be compared."]
-    lines = [_within_tolerance(task, terms), *_over_all_sizes(task)]
+    lines = [_within_tolerance(task, terms), *_over_all_sizes(task), *_without_answer(task), *_without_variance(task)]
     return [line for line in lines if line]
 
 
@@ -157,6 +158,70 @@ def _over_all_sizes(task: TaskComparison) -> list[str]:
             parts.setdefault(word, []).append(other)
     named = "; ".join(f"{word} {', '.join(parts[word])}" for word in sorted(parts))
     return [f"Over all sizes, {best} has the largest hypervolume ({score(measured[best].mean)}): {named}."]
+
+
+def _without_answer(task: TaskComparison) -> list[str]:
+    missing = [f"{one.method} ({one.no_answer})" for one in task.methods if one.no_answer]
+    return [f"No answer here: {'; '.join(missing)}."] if missing else []
+
+
+def _without_variance(task: TaskComparison) -> list[str]:
+    scores = {value for one in task.configurations for value in one.score(task.split).values}
+    if len(task.configurations) < 2 or len(scores) > 1:
+        return []
+    return [
+        f"Every network has the same {task.split} {METRIC_WORDS[task.metric]} with every seed, so this task tells "
+        "nothing apart: give it more samples, or make it harder."
+    ]
+
+
+def size_range(found: SizeRange | None) -> str:
+    """`[7.0 %, 25 %]`; `none` as an end where a resample in forty has no configuration within tolerance; or empty."""
+    if found is None or found.low is None:
+        return ""
+    return f"[{percent(found.low)}, {'none' if found.high is None else percent(found.high)}]"
+
+
+def unequal_effort(task: TaskComparison) -> str:
+    """A sentence where methods had the same trials but not the same time; empty where times are within a factor of 2.
+
+    Methods of a single trial have nothing to search.
+    """
+    seconds = {one.method: one.effort.search_seconds for one in task.methods if one.effort and one.effort.trials > 1}
+    if len(seconds) < 2 or min(seconds.values()) <= 0:
+        return ""
+    least, most = (choose(sorted(seconds), key=lambda method: seconds[method]) for choose in (min, max))
+    if seconds[most] <= 2 * seconds[least]:
+        return ""
+    return (
+        f"Budgets are equal in trials, not in time: the search of {most} took {duration(seconds[most])} of a device, "
+        f"{seconds[most] / seconds[least]:.0f} times that of {least}."
+    )
+
+
+def mixtures(environment: Mapping[str, Sequence[str]]) -> list[str]:
+    """What a reader must know where results come from different code, versions or hardware."""
+    names = {"git": "versions of the code", "torch": "versions of PyTorch", "cpu": "processors", "gpu": "GPUs"}
+    return [
+        f"they come from {len(environment[name])} {what} ({', '.join(environment[name])}); differences between methods "
+        "may be differences between these."
+        for name, what in names.items()
+        if len(environment.get(name, ())) > 1
+    ]
+
+
+def sharing(shared: Sequence[SharedRun]) -> str:
+    """What it spared that runs were trained once for all that start from them; empty where none does."""
+    if not shared:
+        return ""
+    spent = sum(one.fit_seconds for one in shared)
+    anew = sum(one.fit_seconds * one.uses for one in shared)
+    methods = ", ".join(sorted({one.method for one in shared}))
+    return (
+        f"{sum(one.uses for one in shared)} runs start from a trained network ({methods}) of their task and seed. Each "
+        f"of these {len(shared)} was trained once, {duration(spent)} in all; trained anew for every run it would have "
+        f"been {duration(anew)}."
+    )
 
 
 def limits(comparison: Comparison) -> list[str]:

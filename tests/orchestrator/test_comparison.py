@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from orchestrator.comparison import Comparison, TaskComparison, Terms, compare, compare_tasks, read_results
+from orchestrator.comparison import Comparison, Effort, TaskComparison, Terms, compare, compare_tasks, read_results
 from orchestrator.errors import StoreProblem, UnknownRecord
 from orchestrator.results import COLUMNS, table_bytes
 from orchestrator.store import Store
@@ -312,3 +314,79 @@ def test_studies_without_results_and_broken_files_are_named(tmp_path: Path) -> N
     folder.put_spec("study: young\nseeds: none of them\n")
     with pytest.raises(StoreProblem, match=r"study\.yaml"):
         compare(store, "young")
+
+
+def test_the_smallest_size_is_as_sure_as_its_choice() -> None:
+    # Each seed counts 0, 1/3, 2/3 or 1 in a resample. The small one is within 0.01 of dense unless seed 2 counts
+    # 2/3 or more (7 of 27 resamples); the large one always is.
+    small = confirmed("magnitude", 0.1, 0.97, 0.97, spread=(0.0, 0.0, -0.02))
+    large = confirmed("magnitude", 0.4, 0.97, 0.97, spread=(0.0, 0.0, 0.0))
+    dense = confirmed("dense", 1.0, 0.97, 0.97, spread=(0.0, 0.0, 0.0))
+    [summary] = one_task([*dense, *small, *large]).methods
+    assert summary.within_tolerance is not None
+    assert summary.smallest is not None
+    assert (summary.smallest.low, summary.smallest.high) == (pytest.approx(0.1), pytest.approx(0.4))
+    assert summary.smallest.reached == 1.0
+    [alone] = one_task([*dense, *small]).methods
+    assert alone.smallest is not None
+    assert alone.smallest.high is None, "none is within tolerance in a quarter of the resamples"
+    assert alone.smallest.reached == pytest.approx(20 / 27)
+
+
+def test_many_seeds_are_resampled_by_chance_but_always_alike() -> None:
+    terms = replace(TERMS, seeds=tuple(range(8)))
+    wobble = [0.001 * (seed % 3 - 1) for seed in range(8)]
+    rows = [*confirmed("dense", 1.0, 0.97, 0.97, spread=wobble), *confirmed("a", 0.2, 0.96, 0.96, spread=wobble[::-1])]
+    found = [one_task(rows, terms).methods[0].smallest for _ in range(2)]
+    assert found[0] == found[1]
+    assert found[0] is not None
+    assert 0 < found[0].reached < 1
+
+
+def test_one_seed_has_no_range_of_sizes() -> None:
+    terms = replace(TERMS, seeds=(0,))
+    [summary] = one_task([row for row in [*DENSE, *_magnitude(0.2, 0.97)] if row["seed"] == 0], terms).methods
+    assert summary.within_tolerance is not None
+    assert summary.smallest is None
+
+
+def test_the_gap_is_what_validation_flattered_by() -> None:
+    rows = [*DENSE, *confirmed("magnitude", 0.1, 0.95, 0.91), *confirmed("magnitude", 0.3, 0.97, 0.95)]
+    [summary] = one_task(rows).methods
+    assert summary.gap is not None
+    assert summary.gap.values == pytest.approx((0.03, 0.03, 0.03))
+    locked = [dict(one, test_score=None) for one in rows]
+    assert one_task(locked).methods[0].gap is None
+
+
+def test_effort_counts_every_run_once_and_cached_ones_with_the_time_they_took() -> None:
+    searched = [
+        row("slimmable", 0, phase="search", variant=variant, device_seconds=5.0, cached=False) for variant in ("a", "b")
+    ]
+    stopped = row("slimmable", 0, phase="search", trial=1, status="stopped_early", variant=None, device_seconds=2.0)
+    again = [row("slimmable", seed, device_seconds=0.0, cached=True, fit_seconds=4.0) for seed in (0, 1)]
+    failed = row("slimmable", 2, status="failed", variant=None, device_seconds=1.0)
+    [summary] = one_task([*searched, stopped, *again, failed]).methods
+    assert summary.effort == Effort(trials=2, stopped_early=1, failed=1, search_seconds=7.0, confirm_seconds=9.0)
+    assert summary.effort.seconds == 16.0
+
+
+def test_a_method_that_refused_the_task_is_listed_with_its_reason() -> None:
+    refused = row("odf2nna", 0, phase="search", status="failed", variant=None, reason="unsupported: no hidden layers")
+    methods = one_task([*DENSE, *_magnitude(0.2, 0.97), refused]).methods
+    assert {one.method: one.no_answer for one in methods} == {
+        "magnitude": "",
+        "odf2nna": "unsupported: no hidden layers",
+    }
+
+
+@given(order=st.permutations(range(4)))
+@settings(deadline=None, max_examples=24)
+def test_verdicts_do_not_change_when_methods_are_listed_in_another_order(order: list[int]) -> None:
+    spreads = ((0.0, 0.002, -0.002), (0.001, -0.001, 0.0), (0.003, 0.0, -0.003), (0.0, 0.001, -0.002))
+    own = [
+        confirmed(name, 0.08 + 0.1 * place, 0.9 + 0.02 * place, 0.9 + 0.02 * place, spread=spreads[place])
+        for place, name in enumerate("abcd")
+    ]
+    listed = [one for place in order for one in own[place]]
+    assert one_task([*listed, *DENSE]) == one_task([*DENSE, *(one for rows in own for one in rows)])
