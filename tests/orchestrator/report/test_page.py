@@ -133,6 +133,24 @@ def test_the_same_results_give_the_same_page(html: str, store: Store) -> None:
     assert write_report(store, "made_up").read_text() == html
 
 
+def test_matrices_hold_every_pair_from_both_sides_in_words_for_those_who_see_no_colour(html: str, store: Store) -> None:
+    signs = re.findall(r'role="img" aria-label="(\w+) (better|worse|not distinguishable from) (\w+)"', html)
+    tasks = compare(store, "made_up").tasks
+    assert len(signs) == 2 * sum(len(task.verdicts) for task in tasks)
+    turned = {"better": "worse", "worse": "better", "not distinguishable from": "not distinguishable from"}
+    assert Counter(signs) == Counter((column, turned[word], row) for row, word, column in signs)
+    assert {"better", "not distinguishable from"} <= {word for _, word, _ in signs}
+
+
+def test_page_says_what_each_method_cost_and_how_far_validation_flattered(html: str, store: Store) -> None:
+    text = Reader(html).text
+    assert "What it cost, and how far validation flattered" in text
+    [first, _] = compare(store, "made_up").tasks
+    for one in first.methods:
+        assert one.gap is not None
+        assert f"{one.gap.mean:+.3f}" in text
+
+
 def test_picture_is_written_beside_the_page(store: Store) -> None:
     data = store.study("made_up").read_file("pareto.png")
     assert data is not None
