@@ -49,12 +49,12 @@ class Estimate:
         return len(self.values)
 
 
-def estimate(values: Sequence[float], *, highest: float = math.inf) -> Estimate:
+def estimate(values: Sequence[float], *, lowest: float = -math.inf, highest: float = math.inf) -> Estimate:
     """Mean, spread and 95 % interval of one quantity over seeds.
 
     Args:
         values: One finite value per seed, at least one.
-        highest: The quantity cannot exceed this, e.g. 1 for an accuracy; the interval ends there.
+        lowest, highest: The quantity cannot lie outside, as an accuracy has 0 and 1; the interval ends there.
 
     Raises:
         ValueError: No value, or one that is not finite.
@@ -72,7 +72,7 @@ def estimate(values: Sequence[float], *, highest: float = math.inf) -> Estimate:
     mean, std = float(sample_N.mean()), float(sample_N.std(ddof=1))
     kind = interval_kind(len(kept))
     low, high = _t_interval(sample_N) if kind == "t" else _bootstrap_interval(sample_N)
-    return Estimate(kept, mean, std, low, min(high, highest), kind)
+    return Estimate(kept, mean, std, max(low, lowest), min(high, highest), kind)
 
 
 def interval_kind(n: int) -> Kind:

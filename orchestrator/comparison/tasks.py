@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -79,6 +80,7 @@ def _configuration(by_seed: Mapping[int, Row], terms: Terms) -> Configuration:
     rows = [by_seed[seed] for seed in terms.seeds]
     tested = all(row["test_score"] is not None for row in rows)
     timed = {batch: [row[f"latency_ms_{batch}"] for row in rows] for batch in ("1", "256")}
+    lowest = 0.0 if rows[0]["metric"] == "accuracy" else -math.inf
     latency = {batch: [time for time in times if time is not None] for batch, times in timed.items()}
     return Configuration(
         method=rows[0]["method"],
@@ -86,8 +88,8 @@ def _configuration(by_seed: Mapping[int, Row], terms: Terms) -> Configuration:
         variant=rows[0]["variant"],
         config=json.loads(rows[0]["config"]),
         settings=json.loads(rows[0]["settings"]),
-        validation=estimate([row["val_score"] for row in rows], highest=1.0),
-        test=estimate([row["test_score"] for row in rows], highest=1.0) if tested else None,
+        validation=estimate([row["val_score"] for row in rows], lowest=lowest, highest=1.0),
+        test=estimate([row["test_score"] for row in rows], lowest=lowest, highest=1.0) if tested else None,
         sizes={measure: sum(row[measure] for row in rows) / len(rows) for measure in SIZE_MEASURES},
         ratios={measure: estimate([row[f"{measure}_ratio"] for row in rows]) for measure in SIZE_MEASURES},
         latency_ms={batch: sum(times) / len(times) for batch, times in latency.items() if times},

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from orchestrator.comparison import compare, read_results
+from orchestrator.comparison import Comparison, compare, read_results
 from orchestrator.errors import StoreProblem
 from orchestrator.report import summary_lines, words, write_report
 from orchestrator.report.axes import axes_of
 from orchestrator.report.facts import gather_facts
 from orchestrator.report.picture import HEIGHT
+from orchestrator.report.png import pareto_png
 from orchestrator.results import results_table, table_bytes
+from orchestrator.statistics import estimate
 from orchestrator.store import Store
 from tests.orchestrator.constructed_study import ConstructedStudy, graded, make_record, make_result, make_run
 
@@ -280,3 +284,21 @@ def test_summary_for_the_terminal_has_a_row_per_method_and_fits_a_screen(store: 
     tables = [line for line in lines if " ± " in line]
     assert Counter(line.split()[0] for line in tables)["magnitude"] == 2
     assert max(map(len, tables)) <= 100
+
+
+def test_a_task_whose_scores_spread_far_has_a_second_panel_near_dense(store: Store, tmp_path: Path) -> None:
+    both = compare(store, "made_up")
+    few = ConstructedStudy(Store.open(str(tmp_path)), seeds=(0, 1))
+    few.build({"digits": 0.98}, methods=("dense", "magnitude"))
+    [task] = compare(few.store, "made_up").tasks
+    dense = task.dense
+    assert dense is not None
+    poor = replace(task.configurations[0], validation=estimate([0.2, 0.3]), test=estimate([0.2, 0.3]))
+    spread = replace(task, configurations=(*task.configurations, poor))
+
+    def width(comparison: Comparison) -> int:
+        return struct.unpack(">I", pareto_png(comparison)[16:20])[0]
+
+    one = replace(both, tasks=(task,))
+    assert width(replace(both, tasks=(spread,))) == 2 * width(one)
+    assert width(replace(both, tasks=(spread, spread))) == 2 * width(one), "several tasks have a panel each"
