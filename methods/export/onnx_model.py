@@ -131,10 +131,10 @@ class _Graph:
             self._add("Flatten", [f"{node.name}.pooled"], output, axis=1)
         elif node.op == "select":
             self._place_select(node, inputs, output)
-        elif node.op == "concat":
-            self._add("Concat", inputs, output, axis=1)
+        elif node.op in ("concat", "softmax"):
+            self._add(node.op.capitalize(), inputs, output, axis=1)
         else:
-            kinds = {"relu": "Relu", "add": "Sum", "flatten": "Flatten", "dropout": "Identity"}
+            kinds = {"relu": "Relu", "sigmoid": "Sigmoid", "add": "Sum", "flatten": "Flatten", "dropout": "Identity"}
             self._add(kinds[node.op], inputs, output)
 
     def _place_layer(self, node: Node, inputs: list[str], output: str) -> None:

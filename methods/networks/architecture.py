@@ -26,6 +26,8 @@ _SETTINGS: dict[str, tuple[tuple[str, ...], dict[str, Json]]] = {
     "linear": (("in_features", "out_features"), {"bias": True}),
     "batch_norm": (("features",), {"eps": 1e-5, "momentum": 0.1}),
     "relu": ((), {}),
+    "sigmoid": ((), {}),
+    "softmax": ((), {}),
     "dropout": (("probability",), {}),
     "add": ((), {}),
     "concat": ((), {}),
@@ -47,6 +49,7 @@ class Node:
     `settings` are completed with their defaults. Sizes are an int, or a list of two for height and width.
     `select` lists one source channel for each of its outputs, -1 for a channel of zeros.
     `avg_pool` counts padded zeros as values, as PyTorch does by default.
+    `softmax` takes a vector; `sigmoid` anything. Neither is a site: their outputs are never 0.
     `dropout` sets values to zero in training, each with this probability, and divides the others by the rest of it.
     """
 
@@ -251,6 +254,14 @@ def _pool(node: Node, inputs: list[Shape]) -> Shape:
     return (shape[0], *_window(node, shape))
 
 
+def _softmax(node: Node, inputs: list[Shape]) -> Shape:
+    del node
+    shape = _one(inputs)
+    if len(shape) != 1:
+        raise ValueError(f"needs a vector, not shape {shape}")
+    return shape
+
+
 def _flatten(node: Node, inputs: list[Shape]) -> Shape:
     del node
     size = 1
@@ -273,6 +284,8 @@ _SHAPE_RULES: dict[str, Callable[[Node, list[Shape]], Shape]] = {
     "linear": _linear,
     "batch_norm": _batch_norm,
     "relu": lambda _, inputs: _one(inputs),
+    "sigmoid": lambda _, inputs: _one(inputs),
+    "softmax": _softmax,
     "dropout": lambda _, inputs: _one(inputs),
     "add": _add,
     "concat": _concat,

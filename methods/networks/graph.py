@@ -210,6 +210,8 @@ def _make(node: Node, shape: Shape) -> Callable[..., Tensor]:
         return partial(pool, kernel=kernel, stride=stride, padding=padding)
     plain: dict[str, Callable[..., Tensor]] = {
         "relu": F.relu,
+        "sigmoid": torch.sigmoid,
+        "softmax": partial(torch.softmax, dim=1),
         "add": _add,
         "concat": _concat,
         "global_avg_pool": _global_avg_pool,

@@ -95,6 +95,10 @@ def _range(network: Network, node: Node, inputs: list[Range]) -> Range:
         return torch.minimum(at_low, at_high) + shift, torch.maximum(at_low, at_high) + shift
     if node.op == "relu":
         return low.clamp(min=0), high.clamp(min=0)
+    if node.op == "sigmoid":
+        return low.sigmoid(), high.sigmoid()
+    if node.op == "softmax":
+        return torch.zeros_like(low), torch.ones_like(high)
     if node.op == "add":
         return torch.stack([low for low, _ in inputs]).sum(dim=0), torch.stack([high for _, high in inputs]).sum(dim=0)
     if node.op == "concat":
@@ -155,6 +159,9 @@ def _alive(network: Network, highest: dict[str, Tensor]) -> dict[str, Tensor]:
             alive[node.inputs[0]] |= here & (_scale_and_shift(network, node)[0] != 0)
         elif node.op == "relu":
             alive[node.inputs[0]] |= here & (highest[node.name] > 0)
+        elif node.op == "softmax":
+            # Every probability hangs on all logits.
+            alive[node.inputs[0]] |= here.any()
         elif node.op == "concat":
             for name, part in zip(
                 node.inputs, here.split_with_sizes([len(alive[name]) for name in node.inputs]), strict=True
@@ -165,7 +172,7 @@ def _alive(network: Network, highest: dict[str, Tensor]) -> dict[str, Tensor]:
         elif node.op == "select":
             index = torch.tensor(node.settings["indices"])
             alive[node.inputs[0]][index[here & (index >= 0)]] = True
-        else:  # pooling, dropout and sums hand every channel on
+        else:  # pooling, dropout, sigmoid and sums hand every channel on
             for name in node.inputs:
                 alive[name] |= here
     return alive

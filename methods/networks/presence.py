@@ -47,7 +47,10 @@ def _needed(architecture: Architecture, kept: Mapping[str, Tensor], outputs_SK: 
     for node in reversed(architecture.nodes[1:]):
         here = needed[node.name]
         source = needed[node.inputs[0]]
-        if node.op == "linear" or (node.op == "conv2d" and kind_of_groups(node) == "dense"):
+        if node.op in ("linear", "softmax") or (node.op == "conv2d" and kind_of_groups(node) == "dense"):
+            if node.op == "softmax":
+                # There is no part of it: every probability hangs on all logits.
+                here |= here.any(dim=1, keepdim=True)
             source |= here.any(dim=1, keepdim=True)
         elif node.op == "relu":
             source |= here & kept.get(node.name, here)
@@ -66,7 +69,7 @@ def _needed(architecture: Architecture, kept: Mapping[str, Tensor], outputs_SK: 
             readers = torch.zeros(source.shape, dtype=torch.int32)
             readers.index_add_(1, index[index >= 0], here[:, index >= 0].int())
             source |= readers > 0
-        else:  # batch_norm, depthwise convolutions, pooling, dropout, sums: channel by channel
+        else:  # sigmoid, batch_norm, depthwise convolutions, pooling, dropout, sums: channel by channel
             for name in node.inputs:
                 needed[name] |= here
     return needed
@@ -78,7 +81,7 @@ def _zero(architecture: Architecture, kept: Mapping[str, Tensor], rows: int) -> 
     for node in architecture.nodes:
         inputs = [zero[name] for name in node.inputs]
         nothing = torch.zeros(rows, architecture.shapes[node.name][0], dtype=torch.bool)
-        if node.op in ("input", "batch_norm"):
+        if node.op in ("input", "batch_norm", "sigmoid", "softmax"):
             zero[node.name] = nothing
         elif node.op in ("conv2d", "linear"):
             zero[node.name] = nothing if node.settings["bias"] else nothing | inputs[0].all(dim=1, keepdim=True)

@@ -138,7 +138,28 @@ def tied() -> Architecture:
     return Architecture(nodes, (2, 6, 6))
 
 
-HAND_BUILT = {"inception": inception, "mobile": mobile, "preactivated": preactivated, "tied": tied}
+def answering() -> Architecture:
+    """Probabilities of one branch and a score of another between 0 and 1, weighed against each other."""
+    nodes = (
+        Node("input", "input"),
+        conv("c1", "input", (2, 5), bias=True),
+        relu("r1", "c1"),
+        Node("pool", "global_avg_pool", ("r1",)),
+        linear("logits", "pool", (5, 4)),
+        Node("probabilities", "softmax", ("logits",)),
+        conv("c2", "input", (2, 3), bias=True),
+        relu("r2", "c2"),
+        Node("squeezed", "sigmoid", ("r2",)),
+        Node("flat", "flatten", ("squeezed",)),
+        linear("score", "flat", (27, 1)),
+        Node("certainty", "sigmoid", ("score",)),
+        Node("joined", "concat", ("probabilities", "certainty")),
+        linear("out", "joined", (5, 4)),
+    )
+    return Architecture(nodes, (2, 3, 3))
+
+
+HAND_BUILT = {"answering": answering, "inception": inception, "mobile": mobile, "preactivated": preactivated, "tied": tied}
 
 
 def drawn_by_chance(seed: int) -> Architecture:
