@@ -3,7 +3,7 @@
 Source: Qi, Sun, Gao, Zhang, Li, Liu, "Patching Weak Convolutional Neural Network Models through Modularization and
 Composition", ASE 2022, arXiv 2209.06116, and its public code (qibinhang/CNNSplitter). Of the paper itself only abstract
 and summaries were at hand: behaviour is that of the code. How modules patch weak networks, which that paper is about,
-is in `patching.py`.
+is in `methods/modules/patching.py`.
 
 Shapes: N = classes, C = kernels of a layer.
 """

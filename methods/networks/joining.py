@@ -13,10 +13,11 @@ from methods.networks.restore import restore
 _INPUT, _OUTPUT = "input", "scores"
 
 
-def joined(branches: Sequence[Network]) -> Network:
+def joined(branches: Sequence[Network], *, prefixes: Sequence[str] | None = None) -> Network:
     """One network whose outputs are those of the first branch, then those of the second, and so on.
 
-    A node of branch b keeps its name behind `module<b>_`. A single branch is returned as it is.
+    A node of branch b keeps its name behind `prefixes[b]`, by default `module<b>_`. A single branch is returned as it
+    is.
 
     Args:
         branches: At least one, with the same input shape, on one device; their weights are shared, not copied. The
@@ -40,8 +41,8 @@ def joined(branches: Sequence[Network]) -> Network:
     nodes = [Node(_INPUT, "input")]
     tensors: dict[str, Tensor] = {}
     ends = []
-    for number, branch in enumerate(branches):
-        prefix = f"module{number}_"
+    prefixes = prefixes or [f"module{number}_" for number in range(len(branches))]
+    for prefix, branch in zip(prefixes, branches, strict=True):
         source, *rest = branch.architecture.nodes
         names = {source.name: _INPUT} | {node.name: prefix + node.name for node in rest}
         nodes += [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from methods.contract import Normalization
 from methods.modules.library import ModuleLibrary
-from methods.modules.reuse import ModulePick
+from methods.modules.picks import ModulePick
 from methods.registry import did_you_mean
 from orchestrator.errors import ExportRefused
 from orchestrator.export.description import normalization_of

@@ -41,7 +41,8 @@ from methods.dense import Dense
 from methods.measure import predict
 from methods.measure.subtasks import restricted_accuracies
 from methods.modules.library import ModuleLibrary
-from methods.modules.reuse import ModulePick, best_modules, compose_across, module_f1
+from methods.modules.picks import ModulePick
+from methods.modules.reuse import best_modules, compose_across, module_f1
 from methods.modules.side_by_side import as_network
 from methods.networks.graph import Network
 from methods.task_spec import DataSpec, NetworkSpec, SkewSpec, TaskSpec

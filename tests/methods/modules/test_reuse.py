@@ -10,7 +10,8 @@ from methods.contract import Normalization, Split
 from methods.data.normalise import normalise
 from methods.modules.heads import ModuleHeads
 from methods.modules.library import ModuleLibrary
-from methods.modules.reuse import ModulePick, best_modules, compose_across, module_f1
+from methods.modules.picks import ModulePick
+from methods.modules.reuse import best_modules, compose_across, module_f1
 from methods.networks.architecture import Architecture, Node
 from methods.networks.folding import fold_batch_norm
 from methods.networks.graph import Network

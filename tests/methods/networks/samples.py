@@ -159,7 +159,13 @@ def answering() -> Architecture:
     return Architecture(nodes, (2, 3, 3))
 
 
-HAND_BUILT = {"answering": answering, "inception": inception, "mobile": mobile, "preactivated": preactivated, "tied": tied}
+HAND_BUILT = {
+    "answering": answering,
+    "inception": inception,
+    "mobile": mobile,
+    "preactivated": preactivated,
+    "tied": tied,
+}
 
 
 def drawn_by_chance(seed: int) -> Architecture:
