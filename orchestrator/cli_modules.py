@@ -108,6 +108,69 @@ def compose_modules(
         show_composition_across(across)
 
 
+@app.command("patch")
+def patch_network(
+    weak: Annotated[str, typer.Argument(metavar="WEAK_RUN", help="Key of the run whose network is to be mended.")],
+    strong: Annotated[str, typer.Option("--with", metavar="RUN_KEY", help="Key of a run with class modules.")],
+    class_name: Annotated[str, typer.Option("--class", metavar="NAME", help="The class whose module is taken.")],
+    weak_class: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="What the weak run calls that class, if not the same.")
+    ] = None,
+    way: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WAY",
+            help="calibrated, score or trained_head; score for modules with heads unless given, else calibrated.",
+        ),
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="Of the weak run; its headline unless given.")] = None,
+    format: FormatOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    output: OutputOption = None,
+    force: ForceOption = False,
+    latency: LatencyOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Mend a weak network with a class module of another.
+
+    Measured on the weak run's validation samples before and after, written with a card that says all of it. The weak
+    network itself is not changed; `pare modules unpatch` gives it back.
+    """
+    from orchestrator.class_modules.patching import export_patched
+    from orchestrator.class_modules.patching_display import show_patched
+    from orchestrator.class_modules.weak import parse_way
+
+    made = export_patched(
+        weak,
+        strong,
+        class_name,
+        store=existing_store(store),
+        weak_class=weak_class,
+        way=parse_way(way),
+        variant=variant,
+        format=format,
+        output=output,
+        force=force,
+        latency=latency,
+    )
+    if as_json:
+        print_json(made.to_json())
+    else:
+        show_patched(made)
+
+
+@app.command("unpatch")
+def unpatch_network(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="That `pare modules patch` wrote.")],
+    output: OutputOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Take a patch off again: write the weak network as it was."""
+    from orchestrator.class_modules.patching import unpatch
+
+    print(f"wrote {unpatch(file, output=output, force=force)}")
+
+
 @app.command("export")
 def export_modules(
     key: _KeyArgument,
