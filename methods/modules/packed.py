@@ -11,8 +11,9 @@ from torch import Tensor
 
 
 def packed_masks(masks: Sequence[Tensor]) -> Tensor:
-    """One bool (M, U) per site as bits, uint8, one mask after the other."""
-    flat = torch.cat([mask_MU.cpu().reshape(-1) for mask_MU in masks])
+    """One bool (M, U) per site as bits, uint8, one mask after the other; empty without sites, where modules keep
+    nothing."""
+    flat = torch.cat([torch.zeros(0, dtype=torch.bool), *(mask_MU.cpu().reshape(-1) for mask_MU in masks)])
     return torch.from_numpy(np.packbits(flat.numpy()))
 
 

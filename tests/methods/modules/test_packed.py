@@ -11,7 +11,7 @@ from methods.modules.packed import packed_masks, unpacked_masks
 
 
 @settings(max_examples=40, deadline=None)
-@given(num_modules=st.integers(1, 12), units=st.lists(st.integers(1, 70), min_size=1, max_size=5), seed=st.integers(0))
+@given(num_modules=st.integers(1, 12), units=st.lists(st.integers(1, 70), max_size=5), seed=st.integers(0))
 def test_masks_come_back_bit_for_bit(num_modules: int, units: list[int], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed % 2**32)
     masks = [torch.rand(num_modules, count, generator=generator) < 0.5 for count in units]
