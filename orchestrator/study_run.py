@@ -22,12 +22,13 @@ from orchestrator.ledger import Ledger
 from orchestrator.locked_test import open_locked_test, runs_are_chosen
 from orchestrator.machine import machine_faults
 from orchestrator.progress import Observer, SilentProgress
+from orchestrator.reuse.stored import is_wanting, write_reuse
 from orchestrator.search import open_storage
 from orchestrator.spec import Study
 from orchestrator.store import Store, StudyFolder, StudyLock
 from orchestrator.study_data import load_tasks
 from orchestrator.study_identity import keep_spec, refuse_changed_ground
-from orchestrator.study_views import Views, add_phase_times, phase_times, write_views
+from orchestrator.study_views import Views, add_phase_times, phase_times, write_results, write_views
 from orchestrator.tracking import Tracker, open_tracker
 from orchestrator.work import WorkerSettings
 
@@ -101,6 +102,11 @@ def run_study(study: Study, *, observer: Observer | None = None) -> StudySummary
             observer.message("the test split was opened before, so this study is closed: only its views are made anew")
             _start_tracking(tracker, study, store, _worker_settings(study, store))
             done = _Execution()
+        if done.status == "finished" and is_wanting(study, store):
+            observer.phase("reuse")
+            with _timed("reuse", done):
+                write_results(study, store)
+                write_reuse(study, store, load_tasks(study), observer.message)
         add_phase_times(folder, done.phase_seconds)
         views = Views()
         with suppress(KeyboardInterrupt):  # a second Ctrl-C skips the views; `pare report` and `pare sync` make them

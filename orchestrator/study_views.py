@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from orchestrator.comparison import compare
 from orchestrator.report import summary_lines, write_report
 from orchestrator.results import results_table, table_bytes
+from orchestrator.reuse.stored import read_reuse
 from orchestrator.spec import Study
 from orchestrator.store import Store, StudyFolder
 from orchestrator.stored_subtasks import compare_subtasks
@@ -36,7 +37,8 @@ def write_views(study: Study, store: Store) -> Views:
     report = write_report(store, study.name)
     comparison = compare(store, study.name)
     subtasks = compare_subtasks(store, study.name, comparison)
-    return Views(str(report), tuple(summary_lines(comparison, subtasks)))
+    reuse = read_reuse(store, study.name)
+    return Views(str(report), tuple(summary_lines(comparison, subtasks, reuse)))
 
 
 def write_results(study: Study, store: Store) -> None:

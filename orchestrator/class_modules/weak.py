@@ -95,8 +95,11 @@ class StrongModule:
             ) from error
 
 
-def open_weak(store: Store, key: str, *, variant: str | None = None) -> WeakNetwork:
+def open_weak(store: Store, key: str, *, variant: str | None = None, task: PreparedTask | None = None) -> WeakNetwork:
     """The network to mend: a run's headline, unless a variant is named.
+
+    Args:
+        task: The run's task, where it is loaded already; None: it is loaded.
 
     Raises:
         UnknownRecord: There is no such run or variant, or the run is not finished.
@@ -108,12 +111,21 @@ def open_weak(store: Store, key: str, *, variant: str | None = None) -> WeakNetw
     if "accuracy" not in chosen.validation or not chosen.per_class:
         raise ExportRefused(f"run {key}: a network of a regression has no classes, so there is nothing to patch")
     return WeakNetwork(
-        result, chosen.label, deployed_network(store, key, chosen.label), _normalization(result), _task(result)
+        result,
+        chosen.label,
+        deployed_network(store, key, chosen.label),
+        _normalization(result),
+        task or _task(result),
     )
 
 
-def open_module(store: Store, key: str, class_name: str, *, weak: WeakNetwork) -> StrongModule:
+def open_module(
+    store: Store, key: str, class_name: str, *, weak: WeakNetwork, task: PreparedTask | None = None
+) -> StrongModule:
     """The module to mend it with.
+
+    Args:
+        task: As for `open_weak`.
 
     Raises:
         UnknownRecord: There is no such run, it is not finished, or it has no class modules.
@@ -138,7 +150,7 @@ def open_module(store: Store, key: str, class_name: str, *, weak: WeakNetwork) -
     own = _normalization(result)
     network = module_reading(ModulePick(library, class_name, own), weak.normalization)
     deployed = as_network(artefact.decode(artefact.encode(deployed_form(network))))
-    return StrongModule(result, library, class_name, deployed, weak.normalization, own, _task(result))
+    return StrongModule(result, library, class_name, deployed, weak.normalization, own, task or _task(result))
 
 
 def parse_way(name: str | None) -> Way | None:

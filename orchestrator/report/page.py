@@ -13,12 +13,15 @@ from orchestrator.report.inside import inside
 from orchestrator.report.marks import Mark, marks_of
 from orchestrator.report.markup import Markup, element
 from orchestrator.report.picture import picture
+from orchestrator.report.reuse import reuse_section
+from orchestrator.report.reuse_words import reuse_lines
 from orchestrator.report.style import style_sheet
 from orchestrator.report.subtask_words import subtask_lines
 from orchestrator.report.subtasks import subtask_section
 from orchestrator.report.tables import at_equal_size, configurations, head, rerun_command, table
 from orchestrator.report.verdict_tables import verdict_section
 from orchestrator.report.widths import width_section
+from orchestrator.reuse.summary import Reuse
 from orchestrator.subtask_comparison import SubtaskComparison
 
 MOST_RUN_LINES = 2_000
@@ -27,13 +30,16 @@ MOST_RUN_LINES = 2_000
 _ENVIRONMENT_WORDS = {"git": "code", "gpu": "GPU", "cpu": "CPU", "torch": "PyTorch", "python": "Python"}
 
 
-def page(comparison: Comparison, subtasks: Mapping[str, SubtaskComparison], facts: Facts) -> str:
+def page(
+    comparison: Comparison, subtasks: Mapping[str, SubtaskComparison], facts: Facts, reuse: Reuse | None = None
+) -> str:
     """The whole page.
 
     Args:
         comparison: What the study says.
         subtasks: Task -> what it says of k of N classes, where class modules were confirmed.
         facts: Everything else worth knowing of it.
+        reuse: What class modules were good for elsewhere; None: nothing was tried.
 
     Returns:
         HTML that opens without a server or network.
@@ -41,10 +47,11 @@ def page(comparison: Comparison, subtasks: Mapping[str, SubtaskComparison], fact
     marks = marks_of(one.method for task in comparison.tasks for one in task.methods)
     body = element(
         "body",
-        element("header", *_opening(comparison, subtasks, facts)),
+        element("header", *_opening(comparison, subtasks, facts, reuse)),
         element(
             "main",
             *(_task(task, subtasks.get(task.task), comparison, facts, marks) for task in comparison.tasks),
+            *([element("section", element("h2", "Reuse"), *reuse_section(reuse), id="reuse")] if reuse else []),
             *_closing(comparison, facts),
         ),
     )
@@ -57,10 +64,14 @@ def page(comparison: Comparison, subtasks: Mapping[str, SubtaskComparison], fact
     return "<!doctype html>\n" + element("html", top, body, lang="en")
 
 
-def _opening(comparison: Comparison, subtasks: Mapping[str, SubtaskComparison], facts: Facts) -> list[Markup]:
+def _opening(
+    comparison: Comparison, subtasks: Mapping[str, SubtaskComparison], facts: Facts, reuse: Reuse | None
+) -> list[Markup]:
     said = {task.task: words.task_lines(task, comparison.terms) for task in comparison.tasks}
     for name, found in subtasks.items():
         said[name] += subtask_lines(found)
+    if reuse is not None:
+        said["reuse"] = reuse_lines(reuse)
     answers = [element("li", element("strong", f"{name}: "), line) for name, lines in said.items() for line in lines]
     answers += [element("li", element("strong", "Mixed results: "), line) for line in words.mixtures(facts.environment)]
     failed = Counter(line.status for line in facts.runs)["failed"]
@@ -68,6 +79,7 @@ def _opening(comparison: Comparison, subtasks: Mapping[str, SubtaskComparison], 
         answers.append(element("li", element("a", f"{_count(failed, 'run')} failed", href="#failures"), "."))
     tests = f"Test split opened {facts.opened_at}." if facts.opened_at else "The test split is locked: validation only."
     links = [(f"task-{task.task}", task.task) for task in comparison.tasks]
+    links += [("reuse", "reuse")] if reuse is not None else []
     links += [
         ("cost", "time and cost"),
         ("failures", "failures"),
@@ -207,8 +219,8 @@ def _origin(comparison: Comparison, facts: Facts) -> list[Markup]:
             "p",
             "The whole study again: ",
             element("code", f"pare run {comparison.study}.yaml --store {facts.store}", class_="copy"),
-            ". A single point: “run again” in its row. Further questions: results.parquet and subtasks.parquet beside "
-            "this page.",
+            ". A single point: “run again” in its row. Further questions: results.parquet, subtasks.parquet and, "
+            "with scenarios, reuse.parquet beside this page.",
         ),
         element("details", element("summary", "study file"), element("pre", facts.spec_text)),
     ]

@@ -6,16 +6,21 @@ from collections.abc import Mapping
 
 import orchestrator.report.words as words
 from orchestrator.comparison import Comparison, MethodSummary, TaskComparison, Terms
+from orchestrator.report.reuse_words import reuse_lines
 from orchestrator.report.subtask_words import subtask_lines, subtask_rows
+from orchestrator.reuse.summary import Reuse
 from orchestrator.subtask_comparison import SubtaskComparison
 
 
-def summary_lines(comparison: Comparison, subtasks: Mapping[str, SubtaskComparison]) -> list[str]:
+def summary_lines(
+    comparison: Comparison, subtasks: Mapping[str, SubtaskComparison], reuse: Reuse | None = None
+) -> list[str]:
     """One table per task, another of its sub-tasks where class modules were confirmed, then what they say.
 
     Args:
         comparison: What the study says.
         subtasks: Task -> what it says of k of N classes.
+        reuse: What class modules were good for elsewhere; None: nothing was tried.
 
     Returns:
         Lines without markup; tables are as wide as their content, sentences are not wrapped.
@@ -28,6 +33,8 @@ def summary_lines(comparison: Comparison, subtasks: Mapping[str, SubtaskComparis
             lines += _subtasks(subtasks[task.task])
         lines += [f"  Incomplete: {line}" for line in task.incomplete]
         lines.append("")
+    if reuse is not None:
+        lines += [f"Reuse ({reuse.split}):", *(f"  {line}" for line in reuse_lines(reuse)), ""]
     return lines + words.limits(comparison)[:1]
 
 

@@ -16,6 +16,7 @@ from orchestrator.report.modules_png import modules_png
 from orchestrator.report.page import page
 from orchestrator.report.png import pareto_png
 from orchestrator.report.widths import width_chart
+from orchestrator.reuse.stored import read_reuse
 from orchestrator.stored_subtasks import compare_subtasks
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def write_report(store: Store, study_name: str, *, output: Path | None = None) -
     shown = [one.run_key for task in comparison.tasks for one in shown_runs(task, comparison.terms)]
     facts = gather_facts(store, study_name, rows, measure=comparison.terms.measure, figures_of=shown)
     subtasks = compare_subtasks(store, study_name, comparison)
-    html = page(comparison, subtasks, facts).encode()
+    html = page(comparison, subtasks, facts, read_reuse(store, study_name)).encode()
     pictures = {"pareto.png": pareto_png(comparison)}
     if subtasks:
         pictures["modules.png"] = modules_png(list(subtasks.values()))

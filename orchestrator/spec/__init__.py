@@ -1,5 +1,6 @@
 """A study as typed data, and how it is read from YAML with all its faults at once. Imports no torch."""
 
+from orchestrator.spec.reuse import NewTaskScenario, PatchScenario, ReuseSettings
 from orchestrator.spec.study import (
     Budget,
     Cell,
@@ -18,8 +19,11 @@ __all__ = [
     "Cell",
     "EarlyStopping",
     "MethodEntry",
+    "NewTaskScenario",
+    "PatchScenario",
     "ReportSettings",
     "Resources",
+    "ReuseSettings",
     "SearchSettings",
     "Study",
     "StudySettings",

@@ -17,7 +17,7 @@ from orchestrator.spec.study import MethodEntry
 from orchestrator.spec.validation import Problem, brief, problems
 from orchestrator.spec.yaml_document import Path
 
-_KEYS = ("method", "search", "set")
+_KEYS = ("method", "search", "set", "tasks")
 _MOST_CROSSED = 6
 """Fields searched together of which every combination of ends is tried."""
 
@@ -35,6 +35,14 @@ def read_entry(label: str, value: Any) -> tuple[MethodEntry | None, list[Problem
         where: Path = ("method",) if "method" in value else ()
         mend = "" if "method" in value else " A label of your own needs `method: NAME`."
         return None, [*faults, (where, f"{error}{mend}")]
+    tasks = value.get("tasks", [])
+    if (
+        not isinstance(tasks, list)
+        or not all(isinstance(name, str) for name in tasks)
+        or ("tasks" in value and not tasks)
+    ):
+        faults.append((("tasks",), f"must list the tasks it runs on, not {brief(tasks)}; leave it out for all"))
+        tasks = []
     fixed, fixed_faults = _fixed(config, value.get("set"))
     space, space_faults = _space(config, value.get("search", "all"), fixed)
     faults += fixed_faults + space_faults
@@ -44,7 +52,9 @@ def read_entry(label: str, value: Any) -> tuple[MethodEntry | None, list[Problem
     faults = faults or _refused_whole(config, fixed, space)
     if faults:
         return None, faults
-    return MethodEntry.model_construct(label=label, method=str(method), fixed=fixed, space=space), []
+    return MethodEntry.model_construct(
+        label=label, method=str(method), fixed=fixed, space=space, tasks=tuple(tasks)
+    ), []
 
 
 def _refused_whole(config: type[MethodConfig], fixed: Mapping[str, Any], space: SearchSpace) -> list[Problem]:

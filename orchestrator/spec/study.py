@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from methods.config import SearchSpace
 from methods.task_spec import TaskSpec
+from orchestrator.spec.reuse import ReuseSettings
 
 Measure = Literal["stored_bytes", "parameters", "nonzeros", "macs"]
 """A size of a deployed network; a field of `orchestrator.runs.Sizes`."""
@@ -136,6 +137,8 @@ class MethodEntry(_Spec):
     """Fields set by the study, as checked JSON values; the others have the method's defaults or are searched."""
     space: SearchSpace = Field(default_factory=dict)
     """Fields searched, each within the method's own range; whole-numbered fields have `int` ends. Empty: one trial."""
+    tasks: tuple[str, ...] = ()
+    """The only tasks it runs on; empty: all of the study."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,8 @@ class StudySettings(_Spec):
     tracking: str = "sqlite"
     """`sqlite` (a file in the store), `none`, `http://...` (a server), `sqlite:///...`."""
     report: ReportSettings = ReportSettings()
+    reuse: ReuseSettings | None = None
+    """What is done with the class modules in the end; None: nothing."""
 
     @field_validator("seeds")
     @classmethod
@@ -219,11 +224,12 @@ class Study(StudySettings):
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """Every task under every method, in the order of the file."""
+        """Every task under every method that runs on it, in the order of the file."""
         return tuple(
             Cell(task_name, task, entry, self.search.trials if entry.space else 1)
             for task_name, task in self.tasks.items()
             for entry in self.methods
+            if not entry.tasks or task_name in entry.tasks
         )
 
     def with_changes(self, **changes: Any) -> Study:

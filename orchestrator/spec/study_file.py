@@ -91,9 +91,28 @@ class _Reader:
         methods = [self.method(label, value) for label, value in self.named(data, "methods")]
         if self.faults or settings is None:
             return None
+        found = [method for method in methods if method is not None]
+        self._check_names(settings, tuple(tasks), found)
+        if self.faults:
+            return None
         return Study.model_validate(
             dict(settings) | {"tasks": tasks, "methods": tuple(methods), "source_text": text, "file": self.file}
         )
+
+    def _check_names(self, settings: StudySettings, tasks: tuple[str, ...], methods: list[MethodEntry]) -> None:
+        """Names that one part of the study has of another."""
+        for entry in methods:
+            for place, name in enumerate(entry.tasks):
+                if name not in tasks:
+                    known = f"known: {', '.join(tasks)}.{did_you_mean(name, tasks)}"
+                    self.fault(("methods", entry.label, "tasks", place), f"no task '{name}'; {known}")
+        cells = tuple(
+            f"{task}/{entry.label}" for task in tasks for entry in methods if not entry.tasks or task in entry.tasks
+        )
+        for path, name in settings.reuse.cells() if settings.reuse is not None else ():
+            if name not in cells:
+                message = f"no cell '{name}' (task/method) in this study; known: {', '.join(cells)}."
+                self.fault(("reuse", *path), message + did_you_mean(name, cells))
 
     def fault(self, path: Place, message: str) -> None:
         self.faults.append(Fault(self.file, self.document.line(path), shown(path), message))
