@@ -130,21 +130,21 @@ def test_a_study_of_equal_methods_finds_any_difference_in_no_more_than_a_twentie
     deviations: list[float], seeds: int
 ) -> None:
     draw = np.random.default_rng(5)
-    repeats = 400
+    repeats = 200
     false = 0
     for _ in range(repeats):
         found = moderated_p_values(
             _differences(_scores(np.array(deviations), seeds, draw)), num_methods=len(deviations)
         )
         false += min(holm([p for p in found if p is not None])) < 0.05
-    # The standard error of the simulation is 0.011.
-    assert false / repeats <= 0.05 + 0.025
+    # The standard error of the simulation is 0.015.
+    assert false / repeats <= 0.05 + 0.03
 
 
 def test_a_clear_difference_among_many_methods_is_found_where_plain_tests_miss_it() -> None:
     draw = np.random.default_rng(6)
     found = {"plain": 0, "moderated": 0}
-    for _ in range(60):
+    for _ in range(20):
         scores = _scores(np.ones(16), 3, draw)
         scores[0] += 0.06
         differences = _differences(scores)
@@ -152,15 +152,16 @@ def test_a_clear_difference_among_many_methods_is_found_where_plain_tests_miss_i
         moderated = [p for p in moderated_p_values(differences, num_methods=16) if p is not None]
         found["plain"] += sum(p < 0.05 for p in holm(plain)[:15])
         found["moderated"] += sum(p < 0.05 for p in holm(moderated)[:15])
-    assert found["moderated"] > 0.4 * 60 * 15
-    assert found["plain"] < 0.1 * 60 * 15
+    assert found["moderated"] > 0.6 * 20 * 15
+    assert found["plain"] < 0.1 * 20 * 15
 
 
-def test_a_pair_that_scatters_more_than_others_keeps_its_own_p_value() -> None:
-    differences = [estimate(values) for values in ([0.01, 0.012, 0.009], [0.002, 0.001, 0.003], [0.3, -0.1, 0.2])]
-    found = moderated_p_values(differences, num_methods=3)
-    assert found[2] == paired_p_value(differences[2])
-    assert found[1] != paired_p_value(differences[1])
+def test_a_pair_that_scatters_far_more_than_others_hardly_gains_from_them() -> None:
+    steady = [[0.010, 0.012, 0.009], [0.002, 0.001, 0.003], [0.004, 0.007, 0.005], [0.001, 0.004, 0.002]]
+    differences = [estimate(values) for values in (*steady, [0.3, -0.1, 0.2])]
+    found = moderated_p_values(differences, num_methods=4)
+    assert found[4] == pytest.approx(paired_p_value(differences[4]), rel=0.02)
+    assert found[1] != pytest.approx(paired_p_value(differences[1]), rel=0.02)
 
 
 def test_moderated_p_values_do_not_depend_on_the_order_of_pairs_or_on_the_unit() -> None:
@@ -178,6 +179,10 @@ def test_moderation_needs_scatter_and_several_pairs() -> None:
     assert moderated_p_values(single, num_methods=3) == [None, None]
     still = [estimate([0.1] * 3), estimate([0.0] * 3), estimate([0.2] * 3)]
     assert moderated_p_values(still, num_methods=3) == [0.0, 1.0, 0.0]
+    some = [estimate([0.1, 0.11, 0.1]), estimate([0.0] * 3), estimate([0.2, 0.21, 0.2]), estimate([0.1] * 3)]
+    found = moderated_p_values(some, num_methods=4)
+    assert found[1] == 1.0
+    assert all(p is not None and 0 <= p <= 1 for p in found)
 
 
 def test_moderation_by_hand() -> None:
