@@ -174,10 +174,14 @@ def export_patched(
     )
 
 
+def patched_network(weak: WeakNetwork, module: StrongModule, *, target: int, way: Way) -> Network:
+    """The patched network, both parts as deployed; the layer behind them is not rounded yet."""
+    return patched(weak.network, module.network, patch_layer(weak, module, target=target, way=way)).eval()
+
+
 def patched_deployed(weak: WeakNetwork, module: StrongModule, *, target: int, way: Way) -> Deployed:
-    """The patched network as it would be stored: both parts as deployed, the layer behind them in float16 too."""
-    network = patched(weak.network, module.network, patch_layer(weak, module, target=target, way=way))
-    stored = artefact.encode(network.eval())
+    """The patched network as it is stored, all of it in float16."""
+    stored = artefact.encode(patched_network(weak, module, target=target, way=way))
     read = artefact.decode(stored)
     assert isinstance(read, Network)
     return Deployed(read, stored, weak.normalization)

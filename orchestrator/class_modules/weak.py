@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,6 +41,7 @@ class WeakNetwork:
     network: Network
     normalization: Normalization
     task: PreparedTask
+    _logits: dict[int, tuple[Split, Tensor]] = field(default_factory=dict)
 
     def class_index(self, name: str) -> int:
         """Place of a class among its logits.
@@ -51,7 +52,12 @@ class WeakNetwork:
         return _place(name, self.task.info.class_names, f"the weak run {self.result.key}")
 
     def logits(self, split: Split) -> Tensor:
-        return predict(self.network, split, normalization=self.normalization, device="cpu")
+        """(N, K); computed once for each split, as every class of it may be patched."""
+        # With the split itself, so that its identity stays its own.
+        if id(split) not in self._logits:
+            found = predict(self.network, split, normalization=self.normalization, device="cpu")
+            self._logits[id(split)] = (split, found)
+        return self._logits[id(split)][1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,12 +126,19 @@ def open_weak(store: Store, key: str, *, variant: str | None = None, task: Prepa
 
 
 def open_module(
-    store: Store, key: str, class_name: str, *, weak: WeakNetwork, task: PreparedTask | None = None
+    store: Store,
+    key: str,
+    class_name: str,
+    *,
+    weak: WeakNetwork,
+    task: PreparedTask | None = None,
+    library: ModuleLibrary | None = None,
 ) -> StrongModule:
     """The module to mend it with.
 
     Args:
         task: As for `open_weak`.
+        library: The run's class modules, likewise.
 
     Raises:
         UnknownRecord: There is no such run, it is not finished, or it has no class modules.
@@ -133,7 +146,7 @@ def open_module(
             at hand.
         StoreProblem: What is stored of it is damaged.
     """
-    library, result = stored_library(store, key), store.finished_run(key)
+    library, result = library or stored_library(store, key), store.finished_run(key)
     _place(class_name, library.class_names, f"the strong run {key}")
     shapes = library.network.architecture.input_shape, weak.network.architecture.input_shape
     if shapes[0] != shapes[1]:

@@ -17,12 +17,13 @@ from methods.modules.reuse import best_modules, compose_across, module_f1
 from methods.networks.graph import Network
 from methods.tasks import PreparedTask, TaskData, build_task, open_test
 from orchestrator.class_modules.composing import as_deployed
-from orchestrator.class_modules.patching import effect_of, patched_deployed
+from orchestrator.class_modules.patching import effect_of, patched_network
 from orchestrator.class_modules.sources import SourceRun, open_sources
 from orchestrator.class_modules.weak import StrongModule, WeakNetwork, open_module, open_weak
 from orchestrator.comparison import Comparison, Configuration
 from orchestrator.deployment import deployed
 from orchestrator.errors import ExportRefused, PareError, UnknownRecord
+from orchestrator.library_results import stored_library
 from orchestrator.spec import NewTaskScenario, PatchScenario, Study
 from orchestrator.store import Store
 
@@ -128,8 +129,10 @@ def _patched(weak_cell: str, strong_cell: str, seed: int, scenario: PatchScenari
     if not common:
         raise ExportRefused(f"the two have no class in common: {weak_cell} knows {weak.task.info.class_names}")
     shared = {"kind": "patch", "seed": seed, "weak": weak_cell, "strong": strong_cell}
+    key = stage.key(strong_cell, seed)
+    library = stored_library(stage.store, key)
     for name in common:
-        module = open_module(stage.store, stage.key(strong_cell, seed), name, weak=weak, task=strong_task)
+        module = open_module(stage.store, key, name, weak=weak, task=strong_task, library=library)
         for way in scenario.ways:
             if way == "score" and not module.has_head:
                 continue
@@ -138,7 +141,7 @@ def _patched(weak_cell: str, strong_cell: str, seed: int, scenario: PatchScenari
 
 def _effects(weak: WeakNetwork, module: StrongModule, way: Any, splits: Iterator[tuple[str, Split]]) -> Iterator[Row]:
     target = weak.class_index(module.class_name)
-    network = patched_deployed(weak, module, target=target, way=way).network
+    network = patched_network(weak, module, target=target, way=way)
     for split, samples in splits:
         effect = effect_of(network, weak, samples, target=target, way=way)
         control = {} if effect.control is None else asdict(effect.control)
