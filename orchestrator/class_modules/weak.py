@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -42,6 +43,12 @@ class WeakNetwork:
     normalization: Normalization
     task: PreparedTask
     _logits: dict[int, tuple[Split, Tensor]] = field(default_factory=dict)
+
+    @cached_property
+    def control(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of a layer trained on its logits and no module: the control of `trained_head`."""
+        train = self.task.train
+        return over_weak_alone(self.logits(train), train.targets.cpu(), seed=self.result.run.seed)
 
     def class_index(self, name: str) -> int:
         """Place of a class among its logits.
@@ -213,9 +220,8 @@ def patch_layer(weak: WeakNetwork, module: StrongModule, *, target: int, way: Wa
 
 
 def control_scores(weak: WeakNetwork, split: Split) -> Tensor:
-    """Scores of the weak network behind a trained layer and without any module: the control of `trained_head`."""
-    train = weak.task.train
-    weight, bias = over_weak_alone(weak.logits(train), train.targets.cpu(), seed=weak.result.run.seed)
+    """Scores of the weak network behind a trained layer and without any module."""
+    weight, bias = weak.control
     return weak.logits(split) @ weight.T + bias
 
 
