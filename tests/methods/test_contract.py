@@ -86,16 +86,22 @@ def _weights(outcome: Outcome) -> list[torch.Tensor]:
     return [tensor for variant in outcome.variants for tensor in variant.network.state_dict().values()]
 
 
-@pytest.fixture(scope="module")
-def fitted(task: PreparedTask) -> dict[str, tuple[Outcome, _Recorder]]:
-    results = {}
-    for name in method_names():
+class Fitted(dict[str, tuple[Outcome, _Recorder]]):
+    """Method -> what it delivered and said, fitted when it is first asked for."""
+
+    def __init__(self, task: PreparedTask) -> None:
+        super().__init__()
+        self._task = task
+
+    def __missing__(self, name: str) -> tuple[Outcome, _Recorder]:
         monitor = _Recorder()
-        results[name] = (_fit(name, task, monitor), monitor)
-    return results
+        self[name] = (_fit(name, self._task, monitor), monitor)
+        return self[name]
 
 
-Fitted = dict[str, tuple[Outcome, _Recorder]]
+@pytest.fixture(scope="module")
+def fitted(task: PreparedTask) -> Fitted:
+    return Fitted(task)
 
 
 @every_method
