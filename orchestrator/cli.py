@@ -337,6 +337,37 @@ def ui(
             print("stopping MLflow ...", file=sys.stderr)
 
 
+@app.command("compare")
+def compare_studies(
+    studies: Annotated[
+        list[str], typer.Argument(metavar="STUDY STUDY...", help="Names of studies; STORE:NAME for one elsewhere.")
+    ],
+    as_json: JsonOption = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Compare the methods of several studies.
+
+    On the tasks they share, by the seeds they share, as if they had been one study.
+    """
+    from dataclasses import asdict
+
+    from orchestrator.comparison import StudyPlace, compare_across
+    from orchestrator.report import summary_lines
+
+    places = []
+    for text in studies:
+        elsewhere, _, name = text.rpartition(":")
+        # Studies of one name in two stores are told apart by where they lie.
+        label = text if sum(other.rpartition(":")[2] == name for other in studies) > 1 else name
+        places.append(StudyPlace(existing_store(elsewhere or store), name, label))
+    found = compare_across(places)
+    if as_json:
+        print_json(asdict(found))
+        return
+    for line in [*summary_lines(found.comparison, {}), *(f"Note: {note}." for note in found.notes)]:
+        print(line)
+
+
 @app.command()
 def doctor(
     as_json: JsonOption = False,

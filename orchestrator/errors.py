@@ -3,6 +3,7 @@
     PareError                      shown as one line without traceback
     |- StudyInvalid                a study file is wrong; all its faults at once        exit 2
     |- ExportRefused               what to export, or to which file, is not clear       exit 2
+    |- ComparisonRefused           studies that have nothing to be compared by            exit 2
     |- DataProblem                 a data set is missing, broken or mislabelled         exit 3
     |- StoreProblem                the store cannot be read or written                  exit 4
     |  |- StoreFull                no space left
@@ -53,6 +54,12 @@ class StudyInvalid(PareError):
 
 class ExportRefused(PareError):
     """What to export, or to which file, is not clear: an unknown format, a file in the way."""
+
+    exit_code = 2
+
+
+class ComparisonRefused(PareError):
+    """Studies that cannot be compared with each other: no task, seed or measure in common."""
 
     exit_code = 2
 

@@ -1,5 +1,6 @@
 """What a study says: `compare` reads it from a store, `compare_tasks` from rows of the results table."""
 
+from orchestrator.comparison.across import Across, StudyPlace, compare_across
 from orchestrator.comparison.model import (
     Comparison,
     Configuration,
@@ -20,6 +21,7 @@ from orchestrator.comparison.verdicts import MINIMUM_EFFECT, SIGNIFICANCE
 __all__ = [
     "MINIMUM_EFFECT",
     "SIGNIFICANCE",
+    "Across",
     "Comparison",
     "Configuration",
     "Effort",
@@ -27,11 +29,13 @@ __all__ = [
     "Row",
     "SizeRange",
     "Split",
+    "StudyPlace",
     "TaskComparison",
     "Terms",
     "Trial",
     "Verdict",
     "compare",
+    "compare_across",
     "compare_tasks",
     "read_results",
 ]

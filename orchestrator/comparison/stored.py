@@ -27,7 +27,7 @@ def compare(store: Store, study_name: str) -> Comparison:
         StoreProblem: The store cannot be read, or the study file in it cannot be understood.
     """
     folder = store.study(study_name)
-    question, terms, tasks = _read_terms(folder.read_spec(), study_name)
+    question, terms, tasks = read_terms(folder.read_spec(), study_name)
     table = read_results(store, study_name)
     found = compare_tasks(table.to_pylist(), terms)
     in_order = sorted(found, key=lambda one: tasks.index(one.task) if one.task in tasks else len(tasks))
@@ -50,10 +50,13 @@ def read_results(store: Store, study_name: str) -> pa.Table:
         raise StoreProblem(f"{store}: results.parquet of study '{study_name}' is not readable ({error})") from error
 
 
-def _read_terms(spec_text: str, study_name: str) -> tuple[str, Terms, list[str]]:
+def read_terms(spec_text: str, study_name: str) -> tuple[str, Terms, list[str]]:
     """Question, terms and task names of a study file.
 
     The file is not checked whole: a report must open where the study's data and environment are absent.
+
+    Raises:
+        StoreProblem: It cannot be understood.
     """
     try:
         document = yaml.safe_load(spec_text)
