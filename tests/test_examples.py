@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.columns_page import columns_page
+from orchestrator.store import Store
+from tests.orchestrator.constructed_study import ConstructedStudy
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "studies" / "examples"
 OWN_METHOD = EXAMPLES / "own_method"
@@ -32,7 +36,7 @@ def _python(environment: dict[str, str], *arguments: str, cwd: Path = ROOT) -> s
 
 def test_the_readme_shows_the_example_of_a_method_as_it_is() -> None:
     source = (OWN_METHOD / "random_pruning.py").read_text()
-    assert len(source.splitlines()) <= 50
+    assert len(source.splitlines()) <= 55
     assert source.strip() in (ROOT / "README.md").read_text()
 
 
@@ -49,6 +53,22 @@ def test_a_method_of_a_package_passes_the_contract_suite(tmp_path: Path) -> None
     assert done.returncode == 0, done.stdout[-3000:]
     assert " passed" in done.stdout
     assert "skipped" not in done.stdout
+
+
+def test_the_page_of_columns_is_that_of_the_tables() -> None:
+    mend = "python -m orchestrator.columns_page > studies/RESULTS.md"
+    assert (ROOT / "studies" / "RESULTS.md").read_text() == columns_page(), mend
+
+
+@pytest.mark.parametrize("name", ["ask_with_pandas", "ask_with_sql"])
+def test_questions_are_answered_from_a_study_s_table(name: str, tmp_path: Path) -> None:
+    pytest.importorskip({"ask_with_pandas": "pandas", "ask_with_sql": "duckdb"}[name])
+    store = Store.open(str(tmp_path / "store"))
+    ConstructedStudy(store).build()
+    table = tmp_path / "store" / "studies" / "made_up" / "results.parquet"
+    done = _python(dict(os.environ), str(EXAMPLES / f"{name}.py"), str(table))
+    assert done.returncode == 0, done.stderr
+    assert {"digits", "cifar10", "magnitude", "hypersparse"} <= set(done.stdout.split())
 
 
 @pytest.mark.slow
