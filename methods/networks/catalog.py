@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from methods.networks.architecture import Architecture, Shape
@@ -127,17 +129,62 @@ _CATALOG = {
 }
 
 
+NETWORK_GROUP = "paredown.networks"
+Design = Callable[[Shape, int], Architecture]
+"""From an input shape and a number of outputs to an architecture; `methods.networks.tracing` makes one of a module."""
+
+_registered: dict[str, Design] = {}
+
+
+def register_network(name: str, design: Design) -> None:
+    """Make a network known to this process, for notebooks and tests.
+
+    A study on several processes needs it in all of them: give it an entry point in the group `paredown.networks`.
+    Results are kept by its name: give a network that changes another one.
+
+    Raises:
+        ValueError: The name is taken.
+    """
+    if name in (*_CATALOG, *_of_packages(), *_registered):
+        raise ValueError(f"network '{name}' is there already; choose another name")
+    _registered[name] = design
+
+
 def network_names() -> tuple[str, ...]:
-    """All names, in the order of the documentation."""
-    return tuple(_CATALOG)
+    """Those that come with the project, in the order of the documentation, then users' own."""
+    return (*_CATALOG, *sorted({*_of_packages(), *_registered}))
+
+
+@cache
+def _of_packages() -> dict[str, EntryPoint]:
+    """Networks of installed packages; a package cannot replace one of ours."""
+    return {point.name: point for point in entry_points(group=NETWORK_GROUP) if point.name not in _CATALOG}
+
+
+def _entry(name: str) -> _Entry:
+    """Whatever is known of a network; a user's own has no arguments, and one width."""
+    if name in _CATALOG:
+        return _CATALOG[name]
+
+    def design(input_shape: Shape, num_outputs: int) -> Architecture:
+        own = _registered[name] if name in _registered else _of_packages()[name].load()
+        made = own(input_shape, num_outputs)
+        if not isinstance(made, Architecture):
+            raise ValueError(
+                f"network '{name}': its function gave a {type(made).__name__}; return "
+                "`traced(module, input_shape).architecture` of methods.networks.tracing"
+            )
+        return made
+
+    return _Entry(design, False, {})
 
 
 def check_network(name: str, arguments: Mapping[str, Any]) -> list[str]:
     """What is wrong with a network's name or arguments, each with how to mend it; empty when all is fine."""
-    if name not in _CATALOG:
-        known = network_names()
+    known = network_names()
+    if name not in known:
         return [f"unknown network {name!r}; known: {', '.join(known)}.{did_you_mean(name, known)}"]
-    entry = _CATALOG[name]
+    entry = _entry(name)
     known = tuple(entry.widths) if entry.adjustable else ()
     faults = []
     for key, value in arguments.items():
@@ -156,7 +203,7 @@ def check_network(name: str, arguments: Mapping[str, Any]) -> list[str]:
 
 def check_input(name: str, input_shape: Shape) -> list[str]:
     """Why a known network cannot work on inputs of this shape; empty when it can."""
-    if _CATALOG[name].images_only and len(input_shape) != 3:
+    if _entry(name).images_only and len(input_shape) != 3:
         return [f"network {name!r} needs images, and the inputs are {input_shape[0]} numbers each; use 'mlp'"]
     return []
 
@@ -185,14 +232,18 @@ def design_network(
         faults.append(f"width must be above 0, not {width}")
     if faults:
         raise ValueError("; ".join(faults))
-    entry = _CATALOG[name]
+    entry = _entry(name)
+    if width != 1 and name not in _CATALOG:
+        raise ValueError(
+            f"network '{name}' is a user's own and has one width; set `inner_width` where a method takes it"
+        )
     widths = {key: _scaled(arguments.get(key, value), width) for key, value in entry.widths.items()}
     return entry.design(tuple(input_shape), num_outputs, **widths, **entry.fixed)
 
 
 def initialisation_of(name: str) -> Initialisation:
     """How the initial weights of a network are drawn."""
-    return _CATALOG[name].initialisation
+    return _entry(name).initialisation
 
 
 def _is_width(value: Any) -> bool:
