@@ -1,4 +1,4 @@
-"""The loop of a study: search -> confirm on every seed -> test once. Policy lives here; work is done elsewhere."""
+"""The loop of a study: search -> confirm on every seed, some on more -> test once. Work is done elsewhere."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from methods.registry import config_class
+from orchestrator.close_calls import close_calls
 from orchestrator.executors.base import Executor
 from orchestrator.ledger import Ledger
 from orchestrator.placement import Ending, Job, Placement
@@ -89,6 +90,8 @@ class Coordinator:
         self._slots = executor.slots
         executor.judge = self.judge
         self._phase: Phase = "search"
+        self._num_further: Counter[str] = Counter()
+        """Cell -> runs with extra seeds."""
         self._searches = {cell.name: self._open_search(cell, storage) for cell in study.cells}
         self._rungs = self._reopen_rungs()
         self._dense_scores: dict[tuple[str, int], float] = {}
@@ -139,10 +142,28 @@ class Coordinator:
                 self._placement.wait(_WAIT_SECONDS)
                 self._show_progress()
             self._place(cell, trial, seed, "confirm", configs[cell.name][trial])
-        while not self._placement.is_idle:
-            self._placement.wait(_WAIT_SECONDS)
-            self._show_progress()
-        self._show_progress(at_once=True)
+        self._finish_all()
+
+    def add_seeds(self) -> None:
+        """Run what validation cannot tell apart on further seeds, for as long as the budget's time lasts.
+
+        Each further seed is run for all of them before the next one, so that a budget that ends leaves pairs.
+        """
+        self._phase = "confirm"
+        close = close_calls(self._study, self.ledger.records, self._store)
+        wanted = [(cell, trial, seed) for seed in self._study.further_seeds for cell, trial in close]
+        self._num_further = Counter(cell.name for cell, _, _ in wanted)
+        for number, (cell, trial, seed) in enumerate(wanted):
+            while not self._placement.has_idle_worker:
+                self._placement.wait(_WAIT_SECONDS)
+                self._show_progress()
+            record_id = Record.make_id("confirm", cell.task_name, cell.entry.label, trial, seed)
+            if self.ledger.get(record_id) is None and not self._time_is_left(runs_after=0):
+                self._observer.message(f"the budget lasted for {number} of {len(wanted)} runs with extra seeds")
+                break
+            config = self._searches[cell.name].trials()[trial].config
+            self._place(cell, trial, seed, "confirm", config)
+        self._finish_all()
 
     def judge(self, report: Report) -> bool:
         """Whether a running search trial should be stopped; called by the executor for every report."""
@@ -151,6 +172,12 @@ class Coordinator:
             return False
         rungs = self._rungs[job.cell.name]
         return rungs.observe(job.trial, report.progress, report.accuracy, report.size).stop
+
+    def _finish_all(self) -> None:
+        while not self._placement.is_idle:
+            self._placement.wait(_WAIT_SECONDS)
+            self._show_progress()
+        self._show_progress(at_once=True)
 
     @property
     def prerequisite_seconds(self) -> float:
@@ -296,20 +323,26 @@ class Coordinator:
         """False while the rest of a budget seems needed for confirmation, or once its trials are used up."""
         budget = self._study.budget
         spent = budget.trials is not None and sum(s.num_asked for s in self._searches.values()) >= budget.trials
-        seconds = self.ledger.mean_run_seconds
-        left_to_confirm = seconds * sum(
+        to_confirm = sum(
             self._study.search.most_confirmed(cell.num_trials) * (len(self._study.seeds) - 1)
             for cell in self._study.cells
         )
+        # Judged anew each time: the first run of a worker is slow, and its time must not end a search for good.
+        self.budget_spent = spent or not self._time_is_left(runs_after=to_confirm)
+        return not self.budget_spent
+
+    def _time_is_left(self, *, runs_after: int) -> bool:
+        """Whether the budget's time is enough for a further run and so many after it, as long as runs were so far."""
+        budget = self._study.budget
+        seconds = self.ledger.mean_run_seconds
+        spent = False
         if budget.wall_minutes is not None:
             elapsed = time.monotonic() - self._started
-            spent |= elapsed + seconds + left_to_confirm / self._slots >= budget.wall_minutes * 60
+            spent |= elapsed + seconds + seconds * runs_after / self._slots >= budget.wall_minutes * 60
         if budget.device_hours is not None:
             paid = self.ledger.device_seconds + self.prerequisite_seconds
             under_way = seconds * len(self._placement.jobs())
-            spent |= paid + under_way + seconds + left_to_confirm >= budget.device_hours * 3600
-        # Judged anew each time: the first run of a worker is slow, and its time must not end a search for good.
-        self.budget_spent = spent
+            spent |= paid + under_way + seconds + seconds * runs_after >= budget.device_hours * 3600
         return not spent
 
     def _show_progress(self, *, at_once: bool = False) -> None:
@@ -323,7 +356,7 @@ class Coordinator:
         remaining = 0
         for cell in self._study.cells:
             counts = self.ledger.counts(self._phase, cell.name)
-            to_confirm = len(self._to_confirm(cell)) * len(self._study.seeds)
+            to_confirm = len(self._to_confirm(cell)) * len(self._study.seeds) + self._num_further[cell.name]
             total = cell.num_trials if self._phase == "search" else to_confirm
             remaining += max(0, total - counts.total())
             self._observer.cell_progress(

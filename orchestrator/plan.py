@@ -33,7 +33,7 @@ class PlannedCell:
     method: str
     trials: int
     runs: int
-    """Trials plus confirmations on the other seeds, at most."""
+    """Trials plus confirmations on the other seeds, extra ones included, at most."""
     cached: int
     """Of these, known to be in the store already."""
 
@@ -93,14 +93,16 @@ def make_plan(study: Study) -> Plan:
     for cell in study.cells:
         recorded = [r for r in ledger if r.task_name == cell.task_name and r.method == cell.entry.label]
         first = first_runs[cell.name]
-        confirmations = study.search.most_confirmed(cell.num_trials) * (len(study.seeds) - 1)
+        # The dense network is the reference and gets no extra seeds.
+        further = () if cell.entry.method == "dense" else study.further_seeds
+        confirmations = study.search.most_confirmed(cell.num_trials) * (len(study.seeds) - 1 + len(further))
         cached = sum(r.status == "finished" for r in recorded if r.phase == "search" or r.seed != study.seeds[0])
         if not recorded:
             cached = int(store.read_outcome(first.key) is not None)
         cells.append(
             PlannedCell(cell.task_name, cell.entry.label, cell.num_trials, cell.num_trials + confirmations, cached)
         )
-        for seed in study.seeds:
+        for seed in (*study.seeds, *further):
             for needed in _all_prerequisites(first.replaced(seed=seed)):
                 if needed.key not in own:
                     known = store.read_outcome(needed.key) is not None

@@ -127,7 +127,9 @@ def paired_p_value(difference: Estimate) -> float | None:
         return float(stats.ttest_1samp(difference.values, 0.0).pvalue)
 
 
-def moderated_p_values(differences: Sequence[Estimate], *, num_methods: int) -> list[float | None]:
+def moderated_p_values(
+    differences: Sequence[Estimate], *, num_methods: int, rounding: float = 0.0
+) -> list[float | None]:
     """Two-sided p-values of paired t tests that learn from each other how much seeds scatter; None for one seed.
 
     Two or three seeds say little about scatter: by chance it looks tiny for some pair, so a plain t test has to expect
@@ -143,29 +145,39 @@ def moderated_p_values(differences: Sequence[Estimate], *, num_methods: int) -> 
     five times less steady than others, and 7 % where one of 16 is ten times less steady.
 
     Args:
-        differences: One for each pair of methods, of equally many seeds.
+        differences: One for each pair of methods.
         num_methods: M, that the pairs were made of.
+        rounding: Standard deviation by which rounding alone blurs a difference; no scatter counts as smaller than what
+            this adds, so that equal rounded scores do not pass for certainty.
     """
-    plain = [paired_p_value(one) for one in differences]
-    if len(differences) < 2 or any(one.std is None for one in differences):
-        return plain
-    n = differences[0].n
-    own = n - 1
-    variance_P = np.array([one.std for one in differences], dtype=np.float64) ** 2
-    prior = _expected_variance(variance_P, own)
+    known = [one for one in differences if one.std is not None]
+    if len(known) < len(differences):
+        return [None if one.std is None else paired_p_value(one) for one in differences]
+    mean_P = np.abs([one.mean for one in differences])
+    n_P = np.array([one.n for one in differences], dtype=np.float64)
+    own_P = n_P - 1
+    variance_P = np.array([one.std for one in known], dtype=np.float64) ** 2 + rounding**2
+    prior = _expected_variance(variance_P, own_P) if len(differences) > 1 else None
     if prior is None:
-        return plain
+        return [_p_value(mean, variance, n) for mean, variance, n in zip(mean_P, variance_P, n_P, strict=True)]
     expected, weight = prior
-    weight = min(weight, float((num_methods - 1) * own - own))
-    moderated_P = (weight * expected + own * variance_P) / (weight + own)
-    likely_P = np.minimum(1.0, 2 * stats.f.sf(variance_P / expected, own, weight))
-    weight_P = np.where(variance_P > moderated_P, weight * likely_P, weight)
-    t_P = np.abs([one.mean for one in differences]) / np.sqrt(np.maximum(variance_P, moderated_P) / n)
-    p_P = np.atleast_1d(2 * stats.t.sf(t_P, weight_P + own))
+    weight_P = np.minimum(weight, (num_methods - 2) * own_P)
+    moderated_P = (weight_P * expected + own_P * variance_P) / (weight_P + own_P)
+    likely_P = np.minimum(1.0, 2 * stats.f.sf(variance_P / expected, own_P, weight_P))
+    gained_P = np.where(variance_P > moderated_P, weight_P * likely_P, weight_P)
+    t_P = mean_P / np.sqrt(np.maximum(variance_P, moderated_P) / n_P)
+    p_P = np.atleast_1d(2 * stats.t.sf(t_P, gained_P + own_P))
     return [float(p) for p in p_P]
 
 
-def _expected_variance(variance_P: NDArray[np.float64], degrees: int) -> tuple[float, float] | None:
+def _p_value(mean: float, variance: float, n: float) -> float:
+    """Two-sided, of Student's t; without any variance 0, or 1 where the mean is 0 too."""
+    if variance == 0:
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * stats.t.sf(mean / math.sqrt(variance / n), n - 1))
+
+
+def _expected_variance(variance_P: NDArray[np.float64], degrees_P: NDArray[np.float64]) -> tuple[float, float] | None:
     """Variance that these lead one to expect, and how many degrees of freedom that is worth; None without any scatter.
 
     From mean and variance of the logarithms (Smyth, 2004, section 6.2). Values far below the median, down to 0 where
@@ -174,8 +186,8 @@ def _expected_variance(variance_P: NDArray[np.float64], degrees: int) -> tuple[f
     median = float(np.median(variance_P))
     if median == 0:
         return None
-    log_P = np.log(np.maximum(variance_P, 1e-5 * median)) - special.digamma(degrees / 2) + math.log(degrees / 2)
-    excess = float(log_P.var(ddof=1)) - float(special.polygamma(1, degrees / 2))
+    log_P = np.log(np.maximum(variance_P, 1e-5 * median)) - special.digamma(degrees_P / 2) + np.log(degrees_P / 2)
+    excess = float(log_P.var(ddof=1)) - float(special.polygamma(1, degrees_P / 2).mean())
     if excess <= 0:
         return math.exp(log_P.mean()), math.inf
     weight = 2 * _inverse_trigamma(excess)

@@ -135,7 +135,7 @@ def _absolute(uri: str) -> str:
 
 
 def _execute_phases(study: Study, store: Store, lock: StudyLock, tracker: Tracker, observer: Observer) -> _Execution:
-    """Search, confirm, test: all of it or what an earlier execution left."""
+    """Search, confirm, extra seeds, test: all of it or what an earlier execution left."""
     folder = store.study(study.name)
     tasks = load_tasks(study, observer.message)
     refuse_changed_ground(study, folder.records(), tasks)
@@ -166,6 +166,8 @@ def _execute_phases(study: Study, store: Store, lock: StudyLock, tracker: Tracke
         if runs_are_chosen(folder):
             # A trial more might change the front; confirming the same one again costs nothing where all is well.
             phases = phases[1:]
+        elif study.further_seeds:
+            phases.insert(2, ("extra seeds", coordinator.add_seeds))
         try:
             for name, phase in phases:
                 observer.phase(name)

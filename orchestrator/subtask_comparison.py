@@ -215,7 +215,8 @@ def _is_known(value: float | None) -> TypeGuard[float]:
 def _difference(one: ModularConfiguration, dense: WholeNetwork | None, split: Split) -> Estimate | None:
     if dense is None or list(dense.curve.validation) != list(one.composed.validation):
         return None
-    pairs = zip(one.composed.reuse_accuracy(split).values, dense.curve.reuse_accuracy(split).values, strict=True)
+    # The seeds of the study come first in both; extra ones of a side have no counterpart.
+    pairs = zip(one.composed.reuse_accuracy(split).values, dense.curve.reuse_accuracy(split).values, strict=False)
     return estimate([composed - reference for composed, reference in pairs])
 
 

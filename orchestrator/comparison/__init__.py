@@ -14,7 +14,7 @@ from orchestrator.comparison.model import (
     Trial,
     Verdict,
 )
-from orchestrator.comparison.stored import compare, read_results
+from orchestrator.comparison.stored import compare, read_results, terms_of
 from orchestrator.comparison.tasks import compare_tasks
 from orchestrator.comparison.verdicts import MINIMUM_EFFECT, SIGNIFICANCE
 
@@ -38,4 +38,5 @@ __all__ = [
     "compare_across",
     "compare_tasks",
     "read_results",
+    "terms_of",
 ]

@@ -8,7 +8,7 @@ count. A `module` variant serves some classes only, so it takes no part.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.statistics import Estimate
@@ -31,6 +31,8 @@ class Terms:
     """Shares of the dense network's size, ascending."""
     dense_labels: tuple[str, ...] = ("dense",)
     """Methods of the study that are the uncompressed network: the reference, no competitor."""
+    extra_seeds: int = 0
+    """Further seeds that configurations too close to call could get, after a look at the results."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Configuration:
     """Batch size ("1", "256") -> median milliseconds, mean over the seeds that were timed (the first may suffice)."""
     run_keys: tuple[str, ...]
     """In the order of the seeds."""
+    seeds: tuple[int, ...] = ()
+    """Those of the study, then the extra ones that this configuration got; all its values are in this order."""
     on_front: bool = False
     """Whether no other configuration of its method beats its means on validation."""
     validation_mse: Estimate | None = None
@@ -146,7 +150,8 @@ class Verdict:
     difference: Estimate
     """First minus second, paired by seed."""
     p_value: float | None
-    """Corrected after Holm for all pairs of methods in this respect; None for a single seed."""
+    """Corrected after Holm for all pairs of methods in this respect, and for two looks where the study had extra
+    seeds; None for a single seed."""
     word: VerdictWord
     """What the first is, compared with the second."""
 
@@ -170,6 +175,8 @@ class TaskComparison:
     verdicts: tuple[Verdict, ...]
     incomplete: tuple[str, ...]
     """Configurations that were to be confirmed but miss a seed, in words."""
+    extra_runs: Mapping[int, int] = field(default_factory=dict)
+    """Seed beside those of the study -> finished runs with it."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ _SEED = 0
 
 
 def size_range(own: Sequence[Configuration], dense: Configuration | None, terms: Terms) -> SizeRange | None:
-    """Percentile bootstrap over seeds of the smallest size within tolerance, the choice made anew in each resample.
+    """Percentile bootstrap over the study's seeds of the smallest size within tolerance, chosen anew in each resample.
 
     Seeds are resampled for all configurations and dense together, so pairing is kept. With a few seeds it is too
     narrow, as any bootstrap is: read it as which sizes these seeds could have led to.
@@ -31,12 +31,13 @@ def size_range(own: Sequence[Configuration], dense: Configuration | None, terms:
     Returns:
         None for a single seed, without a reference, and without configurations.
     """
-    if dense is None or not own or dense.validation.n < 2:
+    if dense is None or not own or len(terms.seeds) < 2:
         return None
-    counts_RN = _resamples(dense.validation.n)
-    scores_RC = counts_RN @ np.array([one.validation.values for one in own]).T
-    floor_R = counts_RN @ np.array(dense.validation.values) - terms.tolerance
-    sizes_RC = counts_RN @ np.array([one.ratios[terms.measure].values for one in own]).T
+    n = len(terms.seeds)
+    counts_RN = _resamples(n)
+    scores_RC = counts_RN @ np.array([one.validation.values[:n] for one in own]).T
+    floor_R = counts_RN @ np.array(dense.validation.values[:n]) - terms.tolerance
+    sizes_RC = counts_RN @ np.array([one.ratios[terms.measure].values[:n] for one in own]).T
     # Equal sums in another order may differ in the last digit.
     smallest_R = np.where(scores_RC >= floor_R[:, None] - 1e-12, sizes_RC, np.inf).min(axis=1)
     tail = (1 - CONFIDENCE) / 2

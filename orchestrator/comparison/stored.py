@@ -61,16 +61,26 @@ def read_terms(spec_text: str, study_name: str) -> tuple[str, Terms, list[str]]:
     try:
         document = yaml.safe_load(spec_text)
         wanted = ("study", "question", "seeds", "report")
-        settings = StudySettings.model_validate({key: document[key] for key in wanted if key in document})
+        # Of the search one number alone: the rest may hold what another version wrote.
+        extra = {key: value for key, value in (document.get("search") or {}).items() if key == "extra_seeds"}
+        settings = StudySettings.model_validate(
+            {key: document[key] for key in wanted if key in document} | {"search": extra}
+        )
         methods = {str(label): entry or {} for label, entry in document["methods"].items()}
         tasks = [str(name) for name in document["tasks"]]
     except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreProblem(f"study '{study_name}': study.yaml in the store is not readable ({error})") from error
-    terms = Terms(
+    dense = tuple(label for label, entry in methods.items() if entry.get("method", label) == "dense")
+    return settings.question, terms_of(settings, dense_labels=dense), tasks
+
+
+def terms_of(settings: StudySettings, *, dense_labels: tuple[str, ...]) -> Terms:
+    """What a study compares by."""
+    return Terms(
         seeds=settings.seeds,
         measure=settings.report.measure,
         tolerance=settings.report.tolerance,
         size_budgets=settings.report.size_budgets,
-        dense_labels=tuple(label for label, entry in methods.items() if entry.get("method", label) == "dense"),
+        dense_labels=dense_labels,
+        extra_seeds=settings.search.extra_seeds,
     )
-    return settings.question, terms, tasks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -60,7 +61,18 @@ def _compare_task(task: str, rows: Sequence[Row], terms: Terms) -> TaskCompariso
         methods=methods,
         verdicts=verdicts_of(methods, terms, split),
         incomplete=_incomplete(rows, terms.seeds),
+        extra_runs=_extra_runs(rows, terms.seeds),
     )
+
+
+def _extra_runs(rows: Iterable[Row], seeds: Collection[int]) -> dict[int, int]:
+    runs = {
+        (row["seed"], row["run_key"])
+        for row in rows
+        if row["phase"] == "confirm" and row["status"] == "finished" and row["seed"] not in seeds
+    }
+    spent = Counter(seed for seed, _ in runs)
+    return dict(sorted(spent.items()))
 
 
 def _groups(rows: Iterable[Row]) -> dict[tuple[str, str, str], dict[int, Row]]:
@@ -77,7 +89,8 @@ def _is_confirmed(by_seed: Mapping[int, Row], seeds: Collection[int]) -> bool:
 
 
 def _configuration(by_seed: Mapping[int, Row], terms: Terms) -> Configuration:
-    rows = [by_seed[seed] for seed in terms.seeds]
+    seeds = (*terms.seeds, *sorted(set(by_seed) - set(terms.seeds)))
+    rows = [by_seed[seed] for seed in seeds]
     tested = all(row["test_score"] is not None for row in rows)
     timed = {batch: [row[f"latency_ms_{batch}"] for row in rows] for batch in ("1", "256")}
     lowest = 0.0 if rows[0]["metric"] == "accuracy" else -math.inf
@@ -94,6 +107,7 @@ def _configuration(by_seed: Mapping[int, Row], terms: Terms) -> Configuration:
         ratios={measure: estimate([row[f"{measure}_ratio"] for row in rows]) for measure in SIZE_MEASURES},
         latency_ms={batch: sum(times) / len(times) for batch, times in latency.items() if times},
         run_keys=tuple(row["run_key"] for row in rows),
+        seeds=seeds,
         validation_mse=_if_all_known([row["val_mse"] for row in rows]),
         test_mse=_if_all_known([row["test_mse"] for row in rows]),
     )
@@ -135,14 +149,15 @@ def _summary(
         at_budget={budget: best(one for one in own if size(one) <= budget) for budget in terms.size_budgets},
         within_tolerance=within,
         smallest=size_range(own, dense, terms),
-        gap=_gap(own) if split == "test" else None,
+        gap=_gap(own, terms) if split == "test" else None,
     )
 
 
-def _gap(own: Sequence[Configuration]) -> Estimate | None:
-    """Validation minus test with each seed, the mean over configurations."""
+def _gap(own: Sequence[Configuration], terms: Terms) -> Estimate | None:
+    """Validation minus test with each seed of the study, the mean over configurations."""
+    n = len(terms.seeds)
     gaps = [
-        [validation - test for validation, test in zip(one.validation.values, one.test.values, strict=True)]
+        [validation - test for validation, test in zip(one.validation.values[:n], one.test.values[:n], strict=True)]
         for one in own
         if one.test is not None
     ]
@@ -150,7 +165,7 @@ def _gap(own: Sequence[Configuration]) -> Estimate | None:
 
 
 def _hypervolume_by_seed(front: Sequence[Configuration], terms: Terms, split: Split) -> Estimate | None:
-    """The front is fixed by validation means; each seed then has the scores and sizes of its own networks."""
+    """The front is fixed by validation means; each seed of the study then has scores and sizes of its own networks."""
     if not front:
         return None
     return estimate(

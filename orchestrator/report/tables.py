@@ -154,7 +154,7 @@ def _configuration_row(
     return element(
         "tr",
         method_head(one.method, mark),
-        _what_cell(one, terms, store),
+        _what_cell(one, store),
         element("td", "reference" if one.method in terms.dense_labels else "front" if one.on_front else ""),
         estimate_cell(one.validation, mse=one.validation_mse),
         estimate_cell(one.test, mse=one.test_mse),
@@ -165,11 +165,11 @@ def _configuration_row(
     )
 
 
-def _what_cell(one: Configuration, terms: Terms, store: str) -> Markup:
+def _what_cell(one: Configuration, store: str) -> Markup:
     """Which configuration this is, and how to train it again."""
     commands = [
         element("div", f"seed {seed}: ", rerun_command(key, store))
-        for seed, key in zip(terms.seeds, one.run_keys, strict=True)
+        for seed, key in zip(one.seeds, one.run_keys, strict=True)
     ]
     return element(
         "td",

@@ -20,10 +20,12 @@ def verdict_section(task: TaskComparison, terms: Terms) -> list[Markup]:
     methods = [one.method for one in task.methods]
     by_respect = {respect: [one for one in task.verdicts if one.budget == respect] for respect in respects}
     matrices = [_matrix(respect, methods, found) for respect, found in by_respect.items() if found]
+    doubled = ", doubled for the second look at the results that extra seeds are" if terms.extra_seeds else ""
     rules = (
         f"On {task.split}, paired by seed. Better or worse: p < {SIGNIFICANCE:g} in a paired t test after Holm's "
-        f"correction for all pairs of a matrix, and means that differ by at least {MINIMUM_EFFECT:g}; a scatter that "
-        "is small by chance is raised to what the other pairs lead one to expect (moderated t test). "
+        f"correction for all pairs of a matrix{doubled}, and means that differ by at least {MINIMUM_EFFECT:g}. Scatter "
+        "that is small by chance is raised to what the other pairs lead one to expect (moderated t test), and a score "
+        "counts as uncertain by its rounding. "
         "≈ does not mean equal: it means that these seeds cannot tell."
     )
     legend = "Read along a row: ▲ the method of the row is better, ▼ it is worse, ≈ not distinguishable."

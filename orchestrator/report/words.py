@@ -110,7 +110,8 @@ def task_lines(task: TaskComparison, terms: Terms) -> list[str]:
     """What the study says about one task, a sentence or two each."""
     if not task.configurations:
         return ["No configuration has been trained with every seed yet, so nothing can be compared."]
-    lines = [_within_tolerance(task, terms), *_over_all_sizes(task), *_without_answer(task), *_without_variance(task)]
+    lines = [_within_tolerance(task, terms), *_over_all_sizes(task), *_extra_seeds(task)]
+    lines += [*_without_answer(task), *_without_variance(task)]
     return [line for line in lines if line]
 
 
@@ -158,6 +159,16 @@ def _over_all_sizes(task: TaskComparison) -> list[str]:
             parts.setdefault(word, []).append(other)
     named = "; ".join(f"{word} {', '.join(parts[word])}" for word in sorted(parts))
     return [f"Over all sizes, {best} has the largest hypervolume ({score(measured[best].mean)}): {named}."]
+
+
+def _extra_seeds(task: TaskComparison) -> list[str]:
+    if not task.extra_runs:
+        return []
+    runs, seeds = sum(task.extra_runs.values()), ", ".join(map(str, task.extra_runs))
+    return [
+        f"Extra seeds: {runs} further runs (seeds {seeds}) of configurations that validation could not tell apart; "
+        "differences are paired by the seeds that both sides have, hypervolumes by those of the study."
+    ]
 
 
 def _without_answer(task: TaskComparison) -> list[str]:

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from methods.config import SearchSpace
 from methods.task_spec import TaskSpec
@@ -65,6 +65,10 @@ class SearchSettings(_Spec):
     confirm: int | Literal["all"] = 4
     """Configurations of each cell's front that are trained again on every seed; `all`: every finished trial, on the
     front or not, for a study that maps a grid."""
+    extra_seeds: int = Field(default=0, ge=0)
+    """After confirmation, up to so many further seeds (those after the largest of `seeds`) for configurations whose
+    intervals overlap on validation, as far as the budget lasts. Having looked twice, verdicts ask for twice the
+    certainty."""
 
     @field_validator("confirm", mode="plain")
     @classmethod
@@ -177,6 +181,12 @@ class StudySettings(_Spec):
     reuse: ReuseSettings | None = None
     """What is done with the class modules in the end; None: nothing."""
 
+    @property
+    def further_seeds(self) -> tuple[int, ...]:
+        """Those that configurations too close to call may get, after the largest of `seeds`."""
+        first = max(self.seeds) + 1
+        return tuple(range(first, first + self.search.extra_seeds))
+
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -184,6 +194,13 @@ class StudySettings(_Spec):
         if repeated:
             raise ValueError(f"seed {repeated[0]} is given twice; a replicate needs a seed of its own")
         return seeds
+
+    @field_validator("search")
+    @classmethod
+    def _intervals_for_extra_seeds(cls, search: SearchSettings, info: ValidationInfo) -> SearchSettings:
+        if search.extra_seeds and len(info.data.get("seeds", (0, 1))) < 2:
+            raise ValueError("extra_seeds goes by intervals that overlap, and one seed has none; give 2 seeds or more")
+        return search
 
     @field_validator("executor")
     @classmethod

@@ -16,6 +16,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.runs import GradedVariant, Record
 from orchestrator.search import CellSearch
 from orchestrator.sizes import Sizes
+from orchestrator.spec import Study
 from orchestrator.store import Store
 from orchestrator.work import Completion, Judge, Report, Work, WorkerSettings
 from tests.fakes import DENSE_SIZES, a_result, no_op
@@ -369,3 +370,62 @@ def test_runs_of_one_configuration_are_shared_between_studies_and_labels(tmp_pat
     assert len(desk.worked) == 1
     assert len(desk.records("search")) == 2
     assert coordinator.counts["cached"] >= 1
+
+
+def _noisy(work: Work, data: Any, settings: WorkerSettings, judge: Judge) -> Completion:
+    """As `no_op`, but accuracies vary with the seed by so much that no two configurations can be told apart."""
+    del data, judge
+    share = 1.0 - float(work.run.config.get("pruning_rate", 0.9))
+    result = a_result(work.run, accuracy=0.5 + 0.1 * share + 0.1 * (work.run.seed % 2), share=share)
+    Store.open(settings.store_uri).put_outcome(result)
+    return Completion(work, "finished", 1.0, result)
+
+
+def _extra_study(*, budget: str = "{}") -> Study:
+    return a_study(DENSE, MAGNITUDE, search="confirm: 2, extra_seeds: 2, early_stopping: none", budget=budget)
+
+
+def _with_extra_seeds(desk: Desk, **options: Any) -> Coordinator:
+    coordinator = desk.go(desk.inline(_noisy), **options)
+    coordinator.add_seeds()
+    return coordinator
+
+
+def test_configurations_too_close_to_call_get_further_seeds_and_dense_gets_none(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, _extra_study())
+    _with_extra_seeds(desk)
+    confirmed = Counter((record.method, record.seed) for record in desk.records("confirm"))
+    assert confirmed == {("dense", 0): 1, ("dense", 1): 1} | {("magnitude", seed): 2 for seed in (0, 1, 2, 3)}
+    assert {r.run.config["pruning_rate"] for r in desk.records("confirm") if r.seed == 3} == {
+        r.run.config["pruning_rate"] for r in desk.records("confirm") if r.seed == 0 and r.method == "magnitude"
+    }
+
+
+def test_configurations_that_are_told_apart_get_none(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, _extra_study())
+    coordinator = desk.go()  # without noise: the intervals are points
+    worked = len(desk.worked)
+    coordinator.add_seeds()
+    assert len(desk.worked) == worked
+    assert {record.seed for record in desk.records("confirm")} == {0, 1}
+
+
+def test_extra_seeds_end_with_the_budget_and_leave_the_search_its_trials(tmp_path: Path) -> None:
+    # Runs take a second: 5 of the search, 3 of the confirmation, 1 of the extra seeds, and the limit itself.
+    desk = Desk(tmp_path, _extra_study(budget=f"{{device_hours: {10 / 3600}}}"))
+    _with_extra_seeds(desk)
+    assert len(desk.records("search")) == 5
+    assert [record.seed for record in desk.records("confirm") if record.seed > 1] == [2]
+
+
+@pytest.mark.parametrize("call", [9, 10, 11, 12])
+def test_extra_seeds_go_on_after_a_kill_as_if_it_never_was(call: int, tmp_path: Path) -> None:
+    straight, broken = Desk(tmp_path / "straight", _extra_study()), Desk(tmp_path / "broken", _extra_study())
+    _with_extra_seeds(straight)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Store, "put_outcome", _dies_at(call, Store.put_outcome, after=True))
+        with pytest.raises(Killed):
+            _with_extra_seeds(broken)
+    _with_extra_seeds(broken)
+    assert _ledger(broken) == _ledger(straight)
+    assert len(broken.worked) == len(straight.worked)

@@ -97,7 +97,7 @@ def _broken(**changes: Any) -> nn.Module:
             self.extra = nn.Parameter(torch.ones(1))
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.out(changes.get("between", lambda module, y: y.relu().mean((2, 3)))(self, self.conv(x)))
+            return self.out(changes.get("between", lambda _, y: y.relu().mean((2, 3)))(self, self.conv(x)))
 
     return Broken()
 
