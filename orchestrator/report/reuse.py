@@ -19,10 +19,9 @@ def reuse_section(found: Reuse) -> list[Markup]:
         parts.append(
             table(
                 f"Weak networks with one class at a time mended by a module, without training them: {found.split} "
-                "figures of the patched class and accuracy on all other classes, in points, mean over classes; MACs as a "
-                "multiple of the weak network's; after "
-                "minus before, 95 % interval over seeds. Over control: against the weak network behind a linear layer "
-                "trained without any module.",
+                "figures of the patched class and accuracy on all other classes, in points, mean over classes; after "
+                "minus before, 95 % interval over seeds. MACs are a multiple of the weak network's. Over control: against "
+                "the weak network behind a linear layer trained without any module.",
                 [
                     head("weak network"),
                     head("modules of"),
