@@ -20,7 +20,7 @@ def reuse_section(found: Reuse) -> list[Markup]:
             table(
                 f"Weak networks with one class at a time mended by a module, without training them: {found.split} "
                 "figures of the patched class and accuracy on all other classes, in points, mean over classes; after "
-                "minus before, 95 % interval over seeds. MACs are a multiple of the weak network's. Over control: against "
+                "minus before, 95 % interval over seeds. MACs: a multiple of the weak network's. Over control: against "
                 "the weak network behind a linear layer trained without any module.",
                 [
                     head("weak network"),
