@@ -59,6 +59,7 @@ svg text{fill:var(--ink)}svg text.quiet{fill:var(--quiet);font-size:12px}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
 caption{text-align:left;font-size:13px;padding-bottom:4px}
+@media screen{caption>div{position:sticky;left:0;max-width:calc(min(100vw,1280px) - 58px)}}
 th,td{padding:4px 8px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
 thead th{border-bottom:2px solid var(--quiet);vertical-align:bottom;line-height:1.25}
 .n{text-align:right;white-space:nowrap}

@@ -20,7 +20,7 @@ def table(caption: str, head: Sequence[Markup], body: Sequence[Markup]) -> Marku
         "div",
         element(
             "table",
-            element("caption", caption),
+            element("caption", element("div", caption)),
             element("thead", element("tr", *head)),
             element("tbody", *body),
         ),

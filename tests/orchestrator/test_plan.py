@@ -54,6 +54,15 @@ def test_a_plan_counts_trials_confirmations_and_prerequisites(tmp_path: Path) ->
     ]
 
 
+def test_a_plan_counts_extra_seeds_at_most_and_none_of_dense(tmp_path: Path) -> None:
+    study = _study(tmp_path, DENSE, FROM_DENSE)
+    more = study.with_changes(search=study.search.model_copy(update={"extra_seeds": 2}))
+    plan = make_plan(more)
+    # Two of the front on two seeds more, and two extra ones; those need a dense network of their own.
+    assert _counts(plan) == {"dense": (1, 3, 0), "magnitude": (5, 13, 0)}
+    assert [(needed.method, needed.seed) for needed in plan.prerequisites] == [("dense", 3), ("dense", 4)]
+
+
 def test_a_prerequisite_that_the_study_runs_anyway_is_not_counted_twice(tmp_path: Path) -> None:
     plan = make_plan(_study(tmp_path, DENSE, FROM_DENSE))
     assert _counts(plan) == {"dense": (1, 3, 0), "magnitude": (5, 9, 0)}

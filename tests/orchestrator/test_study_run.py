@@ -113,6 +113,25 @@ def test_a_full_disk_is_told_with_its_mend_and_loses_nothing(write: int, undistu
     assert _ledger(study) == _ledger(undisturbed)
 
 
+def test_extra_seeds_come_before_the_test_which_opens_for_them_too(tmp_path: Path) -> None:
+    methods = METHODS.replace("}}}", "}}, snip: {search: {pruning_rate: [0.8, 0.95]}}}")
+    study = _study(tmp_path, methods=methods)
+    study = study.with_changes(
+        search=study.search.model_copy(update={"extra_seeds": 1}),
+        source_text=study.source_text.replace("confirm: 1", "confirm: 1, extra_seeds: 1"),
+    )
+    done = run_study(study)
+    assert list(done.phase_seconds) == ["search", "confirm", "extra seeds", "test"]
+    # Two seeds leave intervals of 13 standard deviations and more, so the two methods overlap.
+    extra = [record for record in _folder(study).records() if record.seed == 2]
+    assert {(record.method, record.phase) for record in extra} == {("magnitude", "confirm"), ("snip", "confirm")}
+    sheet = _folder(study).read_test()
+    assert sheet is not None
+    tested = {key.partition("/")[0] for key in sheet["rows"]}
+    assert {record.run.key for record in extra} <= tested
+    assert any("Extra seeds: 2 further runs (seeds 2)" in line for line in done.lines)
+
+
 def test_once_runs_are_chosen_for_the_test_a_larger_budget_searches_no_more(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(
