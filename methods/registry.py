@@ -79,6 +79,23 @@ class UnknownMethod(LookupError):
 _registered: dict[str, type[Method]] = {}
 
 
+_FAMILIES = {
+    "sparse and dense pruning": ("hypersparse", "odf2nna"),
+    "activation-driven modules": ("activation_driven",),
+    "CNN decomposition": ("gradsplitter", "cnnsplitter"),
+    "metamorphic networks": ("metamorphic",),
+    "one network for many widths": ("slimmable", "slimmable_gated", "filter_pruning"),
+    "references": ("dense", "magnitude", "gradual_magnitude", "snip", "grasp", "rigl", "scratch", "width_search"),
+}
+FAMILIES = (*_FAMILIES, "users' own")
+"""In the order in which they are shown."""
+
+
+def family_of(name: str) -> str:
+    """The family of a method; of one that is not built in `users' own`."""
+    return next((family for family, names in _FAMILIES.items() if name in names), FAMILIES[-1])
+
+
 def register(method: type[Method]) -> None:
     """Make a method known to this process under its `name`: for notebooks and tests.
 

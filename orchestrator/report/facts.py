@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from methods.figures import Figure
@@ -79,6 +79,8 @@ class Facts:
     """Run key -> what it recorded, for the runs that were asked for."""
     shared: tuple[SharedRun, ...] = ()
     """By task, method and seed."""
+    methods: Mapping[str, str] = field(default_factory=dict)
+    """Label in the study -> name of the method in the registry, of methods with a finished run."""
 
 
 def gather_facts(
@@ -113,6 +115,7 @@ def gather_facts(
         failures={line.run_key: tuple(store.failures(line.run_key)) for line in runs if line.status == "failed"},
         figures={key: store.read_figures(key) for key in figures_of},
         shared=_shared(store, outcomes),
+        methods={row["method"]: outcomes[row["run_key"]].run.method for row in rows if row["run_key"] in outcomes},
     )
 
 

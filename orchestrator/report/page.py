@@ -9,7 +9,7 @@ import orchestrator.report.words as words
 from orchestrator.comparison import Comparison, TaskComparison
 from orchestrator.report.effort_table import effort_section
 from orchestrator.report.facts import Facts, RunLine
-from orchestrator.report.inside import inside
+from orchestrator.report.families import family_sections
 from orchestrator.report.marks import Mark, marks_of
 from orchestrator.report.markup import Markup, element
 from orchestrator.report.picture import picture
@@ -18,7 +18,7 @@ from orchestrator.report.reuse_words import reuse_lines
 from orchestrator.report.style import style_sheet
 from orchestrator.report.subtask_words import subtask_lines
 from orchestrator.report.subtasks import subtask_section
-from orchestrator.report.tables import at_equal_size, configurations, head, rerun_command, table
+from orchestrator.report.tables import at_equal_size, head, rerun_command, table
 from orchestrator.report.verdict_tables import verdict_section
 from orchestrator.report.widths import width_section
 from orchestrator.reuse.summary import Reuse
@@ -121,15 +121,10 @@ def _task(
         parts += [element("h3", "Who differs from whom"), *verdict_section(task, terms)]
     if any(one.effort for one in task.methods):
         parts += [element("h3", "What it cost, and how far validation flattered"), *effort_section(task, marks)]
-    if task.configurations:
-        parts += [element("h3", "Confirmed configurations"), configurations(task, terms, marks, facts.store)]
     parts += width_section(task)
     if subtasks is not None:
         parts += subtask_section(subtasks, terms, marks)
-    recorded = inside(task, terms, marks, facts.figures)
-    if recorded:
-        said = "One run of each method, as it was recorded."
-        parts += [element("h3", "Inside the methods"), element("p", said, class_="quiet"), *recorded]
+    parts += family_sections(task, terms, marks, facts)
     if task.incomplete:
         named = [element("li", line) for line in task.incomplete]
         parts += [element("h3", "Left out, because a seed is missing"), element("ul", *named)]

@@ -78,7 +78,7 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 18px;margin:6px 0}
 @media print{@page{size:A4 landscape;margin:11mm}body{padding:0;max-width:none;font-size:11px}
 h1{font-size:20px}h2{font-size:15px;margin-top:20px}h3{font-size:12.5px}.question{font-size:13px}
 table,.lines{font-size:9.5px}small,caption,figcaption,code,pre{font-size:9px}th,td{padding:2px 5px}
-figure,tr,.answers{break-inside:avoid}h2,h3{break-after:avoid}thead{display:table-header-group}
+.family{break-before:page}figure,tr,.answers{break-inside:avoid}h2,h3{break-after:avoid}thead{display:table-header-group}
 figure>svg{max-height:104mm}.wide{overflow:visible}.charts{grid-template-columns:1fr 1fr}
 nav,summary:not(.mark),#runs{display:none}a{color:inherit;text-decoration:none}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}

@@ -302,3 +302,12 @@ def test_a_task_whose_scores_spread_far_has_a_second_panel_near_dense(store: Sto
     one = replace(both, tasks=(task,))
     assert width(replace(both, tasks=(spread,))) == 2 * width(one)
     assert width(replace(both, tasks=(spread, spread))) == 2 * width(one), "several tasks have a panel each"
+
+
+def test_each_family_has_a_section_with_its_configurations_and_no_other(html: str) -> None:
+    sections = {one.partition("</h3>")[0]: one for one in html.split('<section class="family"><h3>')[1:]}
+    names = list(dict.fromkeys(sections))
+    assert names == ["Family: sparse and dense pruning", "Family: references"]
+    assert "row-cifar10-hypersparse-" in sections[names[0]]
+    assert "row-cifar10-magnitude-" not in sections[names[0]].partition("</table>")[0]
+    assert "row-cifar10-dense-" in sections[names[1]]
