@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-import time
 import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +14,9 @@ import pytest
 from methods import artefact
 from methods.measure import predict
 from methods.measure.quality import classification_quality
-from orchestrator.report import write_report
 from orchestrator.samples import task_of
 from orchestrator.store import Store
-from orchestrator.tracking import sync
-from orchestrator.tracking_server import tracking_server
 from tests.orchestrator.browser.conftest import Reviewed
-from tests.orchestrator.constructed_study import ConstructedStudy
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -142,28 +137,3 @@ def test_a_logged_variant_gives_its_recorded_accuracy(page: Page, reviewed: Revi
     ).values["accuracy"]
     recorded = {metric.key: metric.value for metric in model.metrics}["val_accuracy"]
     assert found == pytest.approx(recorded)
-
-
-@pytest.mark.slow
-def test_three_hundred_runs_are_listed_and_drawn(page: Page, tmp_path: Path) -> None:
-    store = Store.open(str(tmp_path / "store"))
-    study = ConstructedStudy(store, seeds=(0, 1, 2, 3))
-    study.trials = 16
-    study.build()
-    write_report(store, study.name)
-    sync(store, study.name, "sqlite")
-    many = len(store.study(study.name).records())
-    assert many >= 250
-    with tracking_server(tmp_path / "store") as (address, _):
-        reviewed = Reviewed(tmp_path / "store", address)
-        started = time.perf_counter()
-        _open(
-            page, reviewed.at(f"/experiments/1/runs?{_TRAINING}&viewStateShareKey=confirmed"), r"magnitude #\d+ seed \d"
-        )
-        listed = time.perf_counter()
-        page.goto(reviewed.at(f"/experiments/1/runs?{_TRAINING}&viewStateShareKey=confirmed&compareRunsMode=CHART"))
-        points = page.locator(".js-plotly-plot").first.locator(".scatterlayer .point")
-        points.first.wait_for(state="attached", timeout=60_000)
-        drawn = time.perf_counter()
-        assert points.count() >= 90, "MLflow draws the first hundred"
-    print(f"{many} runs: listed in {listed - started:.1f} s, drawn in {drawn - listed:.1f} s")
