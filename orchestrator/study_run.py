@@ -15,7 +15,7 @@ from typing import Literal
 
 from orchestrator.coordinator import Coordinator
 from orchestrator.environment import describe_environment
-from orchestrator.errors import StudyInvalid
+from orchestrator.errors import DataProblem, StudyInvalid
 from orchestrator.executors.base import Executor
 from orchestrator.executors.opening import open_executor
 from orchestrator.ledger import Ledger
@@ -105,8 +105,7 @@ def run_study(study: Study, *, observer: Observer | None = None) -> StudySummary
         if done.status == "finished" and is_wanting(study, store):
             observer.phase("reuse")
             with _timed("reuse", done):
-                write_results(study, store)
-                write_reuse(study, store, load_tasks(study), observer.message)
+                _reuse(study, store, observer)
         add_phase_times(folder, done.phase_seconds)
         views = Views()
         with suppress(KeyboardInterrupt):  # a second Ctrl-C skips the views; `pare report` and `pare sync` make them
@@ -206,6 +205,15 @@ def _test(study: Study, folder: StudyFolder, ledger: Ledger, executor: Executor,
         observer.message("no run was confirmed, so the test split stays locked")
         return
     open_locked_test(folder, confirmed, executor, first_seed=study.seeds[0])
+
+
+def _reuse(study: Study, store: Store, observer: Observer) -> None:
+    write_results(study, store)
+    try:
+        write_reuse(study, store, load_tasks(study), observer.message)
+    except DataProblem as error:
+        # A closed study is shown without its samples too; they are wanted for this alone.
+        observer.message(f"reuse is not evaluated: {error}; `pare resume` tries again")
 
 
 @contextmanager

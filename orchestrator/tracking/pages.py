@@ -40,8 +40,9 @@ def parent_note(run_id: str, question: str, *, picture: str) -> str:
     return f"""{question}
 
 Under Artifacts: `report.html`, the comparison in full; `results.parquet`, a row for each network and seed;
-`subtasks.parquet`, a row for each number of classes; of studies with class modules `modules.png`, their accuracy
-against their size. The child runs are the trainings; the note of the experiment leads to them.
+`subtasks.parquet`, a row for each number of classes; `reuse.parquet`, where class modules were tried in other networks;
+of studies with class modules `modules.png`, their accuracy against their size. The child runs are the trainings; the
+note of the experiment leads to them.
 
 ![accuracy against size](get-artifact?path={quote(picture)}&run_uuid={run_id})
 """

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _PICTURE = "pareto.png"
-_FILES = ("report.html", _PICTURE, "modules.png", "accuracy_by_width.png", "results.parquet", "subtasks.parquet")
+_TABLES = ("results.parquet", "subtasks.parquet", "reuse.parquet")
+_FILES = ("report.html", _PICTURE, "modules.png", "accuracy_by_width.png", *_TABLES)
 """Files of a study that its parent run carries."""
 _DIGEST_LENGTH = 36
 """MLflow refuses longer digests of data sets."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator import run_study
+from orchestrator import run_study, study_run
 from orchestrator.class_modules.patching import export_patched
-from orchestrator.errors import StudyInvalid
+from orchestrator.errors import DataProblem, StudyInvalid
 from orchestrator.reuse.stored import read_reuse
 from orchestrator.spec import Study
 from orchestrator.spec.study_file import parse_study
@@ -106,6 +106,24 @@ def test_a_closed_study_evaluates_its_scenarios_once_and_again_when_they_are_gon
         file.unlink()
         run_study(study)
     assert pq.read_table(file).equals(pq.read_table(_copy(before, file.with_name("old.parquet"))))
+    assert read_reuse(Store.open(study.store), "reuse") is not None
+
+
+def test_samples_that_are_gone_leave_a_closed_study_its_views(
+    done: tuple[Study, StudySummary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, _ = done
+    (Path(study.store) / "studies/reuse/reuse.parquet").unlink(missing_ok=True)
+
+    def gone(*_: object) -> None:
+        raise DataProblem("task digits: /data: no such folder")
+
+    with known(), monkeypatch.context() as patch:
+        patch.setattr(study_run, "load_tasks", gone)
+        assert Path(run_study(study).report).exists()
+    assert read_reuse(Store.open(study.store), "reuse") is None
+    with known():
+        run_study(study)
     assert read_reuse(Store.open(study.store), "reuse") is not None
 
 
