@@ -99,7 +99,7 @@ def test_the_comparison_estimates_mse_over_the_seeds(done: Done) -> None:
 
 def test_the_page_shows_both_in_every_table(done: Done) -> None:
     text = _plain(done.page)
-    listed = text.partition("Confirmed configurations")[2].partition("Time and cost")[0]
+    listed = text.partition("Family: ")[2].partition("Time and cost")[0]
     [task] = done.comparison.tasks
     assert "test R²" in text
     assert "in the square of the target's unit" in text
@@ -110,7 +110,7 @@ def test_the_page_shows_both_in_every_table(done: Done) -> None:
     [magnitude] = task.methods
     shown = [one for one in (*magnitude.at_budget.values(), magnitude.within_tolerance) if one is not None]
     assert shown
-    equal_size = text.partition("At equal size")[2].partition("Confirmed configurations")[0]
+    equal_size = text.partition("At equal size")[2].partition("Family: ")[0]
     for one in shown:
         assert words.mse_and_spread(one.test_mse) in equal_size
     for row in done.rows:
