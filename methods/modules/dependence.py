@@ -18,7 +18,6 @@ from torch import Tensor
 from methods.contract import Normalization, Split
 from methods.measure.predict import predict
 from methods.modules.library import ModuleLibrary
-from methods.modules.metrics import modularity
 from methods.modules.side_by_side import as_network
 
 
@@ -52,12 +51,22 @@ class Dependence:
         return sorted(known, key=lambda ij: tuple(-one[ij[0]][ij[1]] for one in (risk, confusion, coupling)))[:count]
 
 
-def dependence(library: ModuleLibrary, split: Split, *, normalization: Normalization, device: str) -> Dependence:
-    """Measure how much the classes of a library hang together, in one pass of the network and one of each module.
+def dependence(
+    library: ModuleLibrary,
+    split: Split,
+    *,
+    whole_NK: Tensor,
+    coupling_KK: Tensor,
+    normalization: Normalization,
+    device: str,
+) -> Dependence:
+    """Measure how much the classes of a library hang together, in one pass of each module.
 
     Args:
         library: Its network lies on `device`.
         split: Samples of the classes, labelled as the library numbers them, on any device.
+        whole_NK: Logits of the library's network for these samples.
+        coupling_KK: Of its modules, `Modularity.coupling`.
         normalization: Of the library's inputs.
 
     Raises:
@@ -68,7 +77,6 @@ def dependence(library: ModuleLibrary, split: Split, *, normalization: Normaliza
     unknown = targets_N[(targets_N < 0) | (targets_N >= num_classes)].tolist()
     if unknown:
         raise ValueError(f"dependence: label {unknown[0]} is no class; classes are numbered 0 to {num_classes - 1}")
-    predicted_N = predict(library.network, split, normalization=normalization, device=device).argmax(dim=1).cpu()
     interference = torch.zeros(num_classes, num_classes, dtype=torch.float64)
     for index, name in enumerate(library.class_names):
         module = as_network(library.compose([name])).to(device)
@@ -76,8 +84,8 @@ def dependence(library: ModuleLibrary, split: Split, *, normalization: Normaliza
         interference[index] = _passed_by(scores_N, targets_N, own=index, num_classes=num_classes)
     return Dependence(
         class_names=library.class_names,
-        coupling=modularity(library).coupling,
-        confusion=confusion_of_pairs(predicted_N, targets_N, num_classes=num_classes),
+        coupling=coupling_KK,
+        confusion=confusion_of_pairs(whole_NK.argmax(dim=1).cpu(), targets_N, num_classes=num_classes),
         interference=interference.fill_diagonal_(0.0),
     )
 

@@ -79,10 +79,18 @@ def grade_library(library: ModuleLibrary, task: Task) -> LibraryGrades:
     samples = _part_of(task.validation, library, most=SUBTASK_SAMPLES)
     sizes = composition_sizes(replace(library, network=fold_batch_norm(library.network)), subsets_SK)
     whole_NK = predict(library.network, samples, normalization=task.normalization, device=task.device)
+    shared = modularity(library)
     return LibraryGrades(
-        modularity=modularity(library),
+        modularity=shared,
         cohesion=_cohesion(library, task),
-        dependence=dependence(library, samples, normalization=task.normalization, device=task.device),
+        dependence=dependence(
+            library,
+            samples,
+            whole_NK=whole_NK,
+            coupling_KK=shared.coupling,
+            normalization=task.normalization,
+            device=task.device,
+        ),
         deployed=tuple(deployed_sizes(library.compose([name])) for name in names),
         united=quality(as_network(library.compose(names)), task.validation, task),
         subtasks=SubtaskGrades(

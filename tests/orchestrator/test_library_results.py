@@ -14,6 +14,7 @@ from methods.contract import Given, Monitor, Outcome, Task
 from methods.data.load import load_dataset
 from methods.measure import count_parameters, predict
 from methods.modules.dependence import dependence
+from methods.modules.metrics import modularity
 from methods.modules.subtasks import restricted_accuracy
 from methods.surgery import deploy
 from methods.tasks import TaskData, build_task, open_test, prepare
@@ -116,11 +117,18 @@ def test_pairs_of_classes_tell_their_risk_and_what_composing_them_lost(
     store, result = trained
     library = stored_library(store, result.key)
     task = build_task(TASK, data, name="digits", seed=0, device="cpu")
-    found = dependence(library, task.validation, normalization=task.normalization, device="cpu")
     table = store.read_subtasks(result.key)
     assert table is not None
     composed = {tuple(row["classes"]): row["val_accuracy"] for row in table.to_pylist()}
     whole = predict(library.network, task.validation, normalization=task.normalization, device="cpu")
+    found = dependence(
+        library,
+        task.validation,
+        whole_NK=whole,
+        coupling_KK=modularity(library).coupling,
+        normalization=task.normalization,
+        device="cpu",
+    )
     pairs = modules_of(result).pairs
     assert len(pairs) == 20
     assert [pair.risk for pair in pairs] == sorted((pair.risk for pair in pairs), reverse=True)

@@ -12,6 +12,7 @@ from methods.contract import Normalization, Split
 from methods.measure.predict import predict
 from methods.modules.dependence import Dependence, confusion_of_pairs, dependence
 from methods.modules.library import ModuleLibrary
+from methods.modules.metrics import modularity
 from methods.modules.side_by_side import as_network
 from methods.networks.architecture import Architecture, Node
 from methods.networks.graph import Network
@@ -32,14 +33,19 @@ def _two_units() -> ModuleLibrary:
     return library_of(network, [torch.tensor([[True, False], [False, True], [True, True]])])
 
 
-def _found(library: ModuleLibrary, rows: list[list[float]], labels: list[int]) -> Dependence:
-    split = Split(torch.tensor(rows), torch.tensor(labels))
-    return dependence(library, split, normalization=AS_IT_IS, device="cpu")
+def _found(library: ModuleLibrary, split: Split) -> Dependence:
+    whole = predict(library.network, split, normalization=AS_IT_IS, device="cpu")
+    coupling = modularity(library).coupling
+    return dependence(library, split, whole_NK=whole, coupling_KK=coupling, normalization=AS_IT_IS, device="cpu")
+
+
+def _split(rows: list[list[float]], labels: list[int]) -> Split:
+    return Split(torch.tensor(rows), torch.tensor(labels))
 
 
 def test_interference_and_confusion_by_hand() -> None:
     rows = [[3.0, 0.0], [2.0, 1.0], [0.0, 4.0], [2.5, 3.0], [2.0, 2.0], [1.0, 3.0]]
-    found = _found(_two_units(), rows, [0, 0, 1, 1, 2, 2])
+    found = _found(_two_units(), _split(rows, [0, 0, 1, 1, 2, 2]))
     # Module 0 scores its own at 3 and 2: of class 1 it passes 0 of 2 with 0 and 1 of 2 with 2.5; of class 2 with 2 it
     # ties one, with 1 it passes none.
     assert found.interference[0].tolist() == pytest.approx([0.0, (0 + 0.5) / 2, (0.25 + 0) / 2])
@@ -56,7 +62,7 @@ def test_interference_and_confusion_by_hand() -> None:
 
 
 def test_a_class_without_samples_has_no_figures_and_no_place_among_the_riskiest() -> None:
-    found = _found(_two_units(), [[3.0, 0.0], [0.0, 4.0]], [0, 1])
+    found = _found(_two_units(), _split([[3.0, 0.0], [0.0, 4.0]], [0, 1]))
     assert math.isnan(found.interference[0, 2])
     assert math.isnan(found.interference[2, 0])
     assert math.isnan(found.confusion[0, 2])
@@ -66,7 +72,7 @@ def test_a_class_without_samples_has_no_figures_and_no_place_among_the_riskiest(
 
 def test_samples_of_other_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="label 3 is no class"):
-        _found(_two_units(), [[1.0, 1.0]], [3])
+        _found(_two_units(), _split([[1.0, 1.0]], [3]))
 
 
 @pytest.mark.parametrize("way", ["union", "side_by_side", "heads"])
@@ -78,7 +84,7 @@ def test_interference_is_the_share_of_pairs_of_samples_in_the_wrong_order(way: s
     inputs = torch.rand(60, *library.network.architecture.input_shape, generator=generator)
     targets = torch.arange(60) % len(library.class_names)
     split = Split(inputs, targets)
-    found = dependence(library, split, normalization=AS_IT_IS, device="cpu")
+    found = _found(library, split)
     for i in range(len(library.class_names)):
         network = as_network(library.compose([i]))
         scores = predict(network, split, normalization=AS_IT_IS, device="cpu")[:, 0]
