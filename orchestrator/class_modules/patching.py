@@ -191,9 +191,16 @@ def effect_of(network: Network, weak: WeakNetwork, split: Split, *, target: int,
     """What the patch does on some samples of the weak run's task.
 
     Raises:
-        ValueError: There are none of the class, or none of the others.
+        ExportRefused: There are none of the class, or none of the others.
     """
     targets = split.targets.cpu()
+    own = int((targets == target).sum())
+    if own in (0, len(targets)):
+        raise ExportRefused(
+            f"run {weak.result.key}: {own} of {len(targets)} samples to measure on are of the class "
+            f"'{weak.task.info.class_names[target]}'; a patch is measured on some of it and some of the others, so "
+            "take a task with more samples"
+        )
     after = predict(network, split, normalization=weak.normalization, device="cpu")
     control = control_scores(weak, split) if way == "trained_head" else None
     return PatchEffect(
@@ -232,7 +239,7 @@ def unpatch(file: Path, *, output: Path | None = None, force: bool = False) -> P
     except ValueError as error:
         raise ExportRefused(f"{file}: {error}") from error
     described = file.with_name(f"{file.name}.json")
-    card = json.loads(described.read_text(encoding="utf-8")).get("patch", {}) if described.exists() else {}
+    card = _patch_card(described) if described.exists() else {}
     name = file.name.removesuffix(kind.suffix)
     place = choose_place(output, f"{name}-unpatched{kind.suffix}", force=force)
     suffixed = format_of(place[0].name)
@@ -244,6 +251,17 @@ def unpatch(file: Path, *, output: Path | None = None, force: bool = False) -> P
         told = {"format": kind.name, "weak": card.get("weak"), "rolled_back_from": file.name, "patch": card}
         description_part.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     return place[0]
+
+
+def _patch_card(described: Path) -> dict[str, Any]:
+    """What the description beside a patched network says of the patch; empty where it says nothing."""
+    try:
+        told = json.loads(described.read_text(encoding="utf-8"))
+        return dict(told.get("patch", {}))
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise StoreProblem(
+            f"{described} is no description of a network ({error}); move it away, and the patch is taken off without it"
+        ) from error
 
 
 def _card(module: StrongModule, overhead: float) -> dict[str, Any]:

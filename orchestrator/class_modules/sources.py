@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from methods.contract import Normalization
 from methods.modules.library import ModuleLibrary
 from methods.modules.picks import ModulePick
 from methods.registry import did_you_mean
+from orchestrator.class_modules.inputs import require_same_inputs, required_normalization
 from orchestrator.errors import ExportRefused
-from orchestrator.export.description import normalization_of
 from orchestrator.library_results import stored_library
 from orchestrator.runs import RunResult
 
@@ -31,10 +31,6 @@ class SourceRun:
     @property
     def key(self) -> str:
         return self.result.key
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        return self.library.network.architecture.input_shape
 
     def knows(self, class_name: str) -> bool:
         return class_name in self.library.class_names
@@ -65,7 +61,7 @@ def open_sources(store: Store, keys: Sequence[str]) -> list[SourceRun]:
             raise ExportRefused(f"run {key} is named twice; name each run once")
     sources = [_opened(store, key) for key in keys]
     for source in sources[1:]:
-        _check_inputs(source, sources[0])
+        require_same_inputs(*((one.result, one.library.network) for one in (sources[0], source)))
     return sources
 
 
@@ -102,31 +98,7 @@ def _opened(store: Store, key: str) -> SourceRun:
             "network's scale and cannot be compared with those of other networks; compose them by themselves, and give "
             "runs of gradsplitter here"
         )
-    normalization = normalization_of(result)
-    if normalization is None:
-        raise ExportRefused(
-            f"run {key}: the version that stored it did not record how its inputs are normalised, so those of other "
-            "runs cannot be converted; delete the run's folder, and `pare resume` trains it again"
-        )
-    return SourceRun(result, library, normalization)
-
-
-def _check_inputs(source: SourceRun, first: SourceRun) -> None:
-    if source.input_shape != first.input_shape:
-        raise ExportRefused(
-            f"run {source.key} takes inputs of shape {source.input_shape}, run {first.key} of {first.input_shape}; "
-            "train both on one shape, e.g. with `image_shape` of the task's data"
-        )
-    if _table_encoding(source) != _table_encoding(first):
-        raise ExportRefused(
-            f"runs {first.key} and {source.key} make their features of the table in different ways; compose runs that "
-            "were trained on the same table and split"
-        )
-
-
-def _table_encoding(source: SourceRun) -> Any:
-    """How a table's columns became features; None for images."""
-    return (source.result.preprocessing or {}).get("table")
+    return SourceRun(result, library, required_normalization(result))
 
 
 def _wish(text: str, sources: Sequence[SourceRun]) -> Wish:

@@ -21,9 +21,9 @@ from methods.modules.side_by_side import as_network
 from methods.networks.graph import Network
 from methods.registry import did_you_mean
 from methods.tasks import PreparedTask
+from orchestrator.class_modules.inputs import require_same_inputs, required_normalization
 from orchestrator.errors import ExportRefused
 from orchestrator.execution import deployed_network
-from orchestrator.export.description import normalization_of
 from orchestrator.export.study_rows import choose_variant, rows_of_run
 from orchestrator.library_results import stored_library
 from orchestrator.runs import RunResult
@@ -103,8 +103,8 @@ class StrongModule:
         except ValueError as error:
             raise ExportRefused(
                 f"run {self.result.key}: the module of '{self.class_name}' cannot be calibrated on {len(samples)} "
-                "validation samples of its class, as its score is the same on all of them; choose another way, or a "
-                "run with larger modules"
+                "validation samples of its class: there are too few, or its score is the same on all of them; choose "
+                "another way, or a run with larger modules"
             ) from error
 
 
@@ -127,7 +127,7 @@ def open_weak(store: Store, key: str, *, variant: str | None = None, task: Prepa
         result,
         chosen.label,
         deployed_network(store, key, chosen.label),
-        _normalization(result),
+        required_normalization(result),
         task or _task(result),
     )
 
@@ -155,19 +155,8 @@ def open_module(
     """
     library, result = library or stored_library(store, key), store.finished_run(key)
     _place(class_name, library.class_names, f"the strong run {key}")
-    shapes = library.network.architecture.input_shape, weak.network.architecture.input_shape
-    if shapes[0] != shapes[1]:
-        raise ExportRefused(
-            f"run {key}: its modules read inputs of shape {shapes[0]}, the weak run {weak.result.key} of {shapes[1]}; "
-            "train both on one shape, e.g. with `image_shape` of the task's data"
-        )
-    tables = [(one.preprocessing or {}).get("table") for one in (result, weak.result)]
-    if tables[0] != tables[1]:
-        raise ExportRefused(
-            f"runs {key} and {weak.result.key} make their features of the table in different ways; take runs that were "
-            "trained on the same table and split"
-        )
-    own = _normalization(result)
+    require_same_inputs((weak.result, weak.network), (result, library.network))
+    own = required_normalization(result)
     network = module_reading(ModulePick(library, class_name, own), weak.normalization)
     deployed = as_network(artefact.decode(artefact.encode(deployed_form(network))))
     return StrongModule(result, library, class_name, deployed, weak.normalization, own, task or _task(result))
@@ -223,16 +212,6 @@ def control_scores(weak: WeakNetwork, split: Split) -> Tensor:
     """Scores of the weak network behind a trained layer and without any module."""
     weight, bias = weak.control
     return weak.logits(split) @ weight.T + bias
-
-
-def _normalization(result: RunResult) -> Normalization:
-    found = normalization_of(result)
-    if found is None:
-        raise ExportRefused(
-            f"run {result.key}: the version that stored it did not record how its inputs are normalised; delete the "
-            "run's folder, and `pare resume` trains it again"
-        )
-    return found
 
 
 def _task(result: RunResult) -> PreparedTask:

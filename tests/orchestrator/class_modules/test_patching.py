@@ -12,6 +12,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from methods.artefact import load_network
+from methods.contract import Split
 from methods.data.dataset import DataError
 from methods.export import format_of
 from methods.measure import predict
@@ -19,10 +20,10 @@ from methods.modules.patch_effect import TargetQuality, target_quality
 from methods.modules.patching import Way, patched_scores
 from methods.task_spec import DataSpec, NetworkSpec
 from orchestrator import samples
-from orchestrator.class_modules.patching import Patched, export_patched, unpatch
+from orchestrator.class_modules.patching import Patched, effect_of, export_patched, patched_network, unpatch
 from orchestrator.class_modules.weak import open_module, open_weak
 from orchestrator.cli import app
-from orchestrator.errors import ExportRefused, UnknownRecord
+from orchestrator.errors import ExportRefused, StoreProblem, UnknownRecord
 from orchestrator.execution import deployed_network, execute
 from orchestrator.store import Store
 from orchestrator.work import Work, WorkerSettings
@@ -132,6 +133,27 @@ def test_a_patch_comes_off_and_leaves_the_deployed_weak_network(made: Made, name
         unpatch(Path(name), output=back)
 
 
+@pytest.mark.parametrize("damaged", ["{", "[]", '{"patch": 3}', b"\xff"])
+def test_a_damaged_description_is_named_and_nothing_is_written(made: Made, damaged: str | bytes) -> None:
+    description = made.patch(made.heads).export.description
+    description.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+    with pytest.raises(StoreProblem, match=r"p\.safetensors\.json is no description of a network"):
+        unpatch(Path("p.safetensors"), output=Path("w.safetensors"))
+    description.unlink()
+    assert unpatch(Path("p.safetensors"), output=Path("w.safetensors")).exists()
+
+
+def test_samples_of_one_kind_alone_are_refused(made: Made) -> None:
+    weak = open_weak(made.store, made.weak)
+    module = open_module(made.store, made.heads, "3", weak=weak)
+    network = patched_network(weak, module, target=3, way="score")
+    own = weak.task.validation.targets == 3
+    for chosen, said in ((own, r"(\d+) of \1 samples"), (~own, r"0 of \d+ samples")):
+        split = Split(weak.task.validation.inputs[chosen], weak.task.validation.targets[chosen])
+        with pytest.raises(ExportRefused, match=said + " to measure on are of the class '3'"):
+            effect_of(network, weak, split, target=3, way="score")
+
+
 def test_the_command_shows_before_and_after_and_gives_json(made: Made) -> None:
     shown = pare(
         *("patch", made.weak, "--with", made.united, "--class", "3", "--way", "trained_head"),
@@ -158,7 +180,7 @@ def test_what_does_not_fit_together_is_refused_and_nothing_is_written(made: Made
         (made.heads, {"class_name": "x"}, ExportRefused, r"strong run \w+ does not know the class 'x'; known: 0, 1"),
         (made.heads, {"weak_class": "ten"}, ExportRefused, r"weak run \w+ does not know the class 'ten'"),
         (made.united, {"way": "score"}, ExportRefused, "have no heads"),
-        (made.large, {}, ExportRefused, r"inputs of shape \(1, 12, 12\), the weak run \w+ of \(1, 8, 8\)"),
+        (made.large, {}, ExportRefused, r"inputs of shape \(1, 12, 12\), run \w+ of \(1, 8, 8\)"),
         (made.weak, {}, UnknownRecord, "has no class modules"),
         (made.heads, {"variant": "wide"}, UnknownRecord, "wide"),
     ):
