@@ -10,7 +10,8 @@ import pytest
 
 from orchestrator import run_study, study_run
 from orchestrator.class_modules.patching import export_patched
-from orchestrator.errors import DataProblem, StudyInvalid
+from orchestrator.class_modules.weak import StrongModule
+from orchestrator.errors import DataProblem, ExportRefused, StudyInvalid
 from orchestrator.reuse.stored import read_reuse
 from orchestrator.spec import Study
 from orchestrator.spec.study_file import parse_study
@@ -125,6 +126,30 @@ def test_samples_that_are_gone_leave_a_closed_study_its_views(
     with known():
         run_study(study)
     assert read_reuse(Store.open(study.store), "reuse") is not None
+
+
+def test_a_seed_whose_patches_cannot_all_be_made_leaves_no_row(
+    done: tuple[Study, StudySummary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, _ = done
+    file = Path(study.store) / "studies/reuse/reuse.parquet"
+    calibration = StrongModule.calibration
+
+    def of_most(module: StrongModule) -> tuple[float, float]:
+        if (module.class_name, module.result.run.seed) == ("5", 1):
+            raise ExportRefused("the module of '5' cannot be calibrated")
+        return calibration(module)
+
+    file.unlink()
+    with known(), monkeypatch.context() as patch:
+        patch.setattr(StrongModule, "calibration", of_most)
+        run_study(study)
+    assert {row["seed"] for row in _table(study) if row["kind"] == "patch"} == {0}
+    assert {row["seed"] for row in _table(study) if row["kind"] == "new_task"} == {0, 1}
+    file.unlink()
+    with known():
+        run_study(study)
+    assert {row["seed"] for row in _table(study) if row["kind"] == "patch"} == {0, 1}
 
 
 def _copy(data: bytes, place: Path) -> Path:
