@@ -43,6 +43,5 @@ def _row(one: MethodSummary, mark: Mark | None) -> Markup:
     if one.gap is None:
         gap = element("td", "not tested", class_="n quiet")
     else:
-        shown = f"{one.gap.mean:+.3f}".replace("-", "−")  # noqa: RUF001 a minus, as in the tables
-        gap = element("td", shown, element("small", words.interval(one.gap)), class_="n")
+        gap = element("td", words.signed(one.gap.mean), element("small", words.interval(one.gap)), class_="n")
     return element("tr", method_head(one.method, mark), *(element("td", number, class_="n") for number in numbers), gap)

@@ -45,4 +45,4 @@ def reuse_lines(found: Reuse) -> list[str]:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:+z.1f}".replace("-", "−")  # noqa: RUF001 a minus, as in the tables
+    return words.signed(100 * share, digits=1)

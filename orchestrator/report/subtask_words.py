@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import orchestrator.report.words as words
-from orchestrator.statistics import Estimate
 from orchestrator.subtask_comparison import ModularConfiguration, SubtaskComparison, SubtaskCurve
 
 _SMALL_SIZES = (2, 3, 5)
@@ -17,16 +16,6 @@ def shown_sizes(found: SubtaskComparison) -> tuple[int, ...]:
 def name(one: ModularConfiguration) -> str:
     """`activation_driven #3`."""
     return f"{one.configuration.method} #{one.configuration.trial}"
-
-
-def signed(value: float) -> str:
-    """`+0.004`, `−0.012`; what rounds to 0 has no minus."""  # noqa: RUF002 a minus, as in the tables
-    return f"{value:+z.3f}".replace("-", "−")  # noqa: RUF001 likewise
-
-
-def signed_interval(found: Estimate) -> str:
-    """`[−0.002, +0.010]`; empty for one seed."""  # noqa: RUF002 likewise
-    return "" if found.low is None or found.high is None else f"[{signed(found.low)}, {signed(found.high)}]"
 
 
 def subtask_lines(found: SubtaskComparison) -> list[str]:
@@ -45,7 +34,7 @@ def _sentence(one: ModularConfiguration, found: SubtaskComparison) -> str:
     if found.dense is None or one.against_dense is None:
         return f"{start}. No dense network with every seed has sub-task figures to compare with."
     dense = words.score_and_spread(found.dense.curve.reuse_accuracy(found.split))
-    difference = f"{signed(one.against_dense.mean)} {signed_interval(one.against_dense)}".rstrip()
+    difference = f"{words.signed(one.against_dense.mean)} {words.signed_interval(one.against_dense)}".rstrip()
     return f"{start}; dense with the other logits cut off {dense}, difference {difference}."
 
 

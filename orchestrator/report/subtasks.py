@@ -12,7 +12,7 @@ from orchestrator.report.charts import chart
 from orchestrator.report.marks import Mark
 from orchestrator.report.markup import Markup, element
 from orchestrator.report.picture import row_id, swatch
-from orchestrator.report.subtask_words import name, shown_sizes, signed, signed_interval
+from orchestrator.report.subtask_words import name, shown_sizes
 from orchestrator.report.tables import head, table
 from orchestrator.report.tradeoff import module_row_id, tradeoff
 from orchestrator.statistics import Estimate
@@ -179,7 +179,7 @@ def _reuse_cell(one: ModularConfiguration, found: SubtaskComparison) -> Markup:
     reuse = words.score_and_spread(one.composed.reuse_accuracy(found.split))
     if one.against_dense is None:
         return element("td", reuse, class_="n")
-    against = (signed(one.against_dense.mean), signed_interval(one.against_dense))
+    against = (words.signed(one.against_dense.mean), words.signed_interval(one.against_dense))
     return element("td", reuse, *(element("small", line) for line in against if line), class_="n")
 
 

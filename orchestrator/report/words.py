@@ -100,10 +100,20 @@ def value(given: object) -> str:
     return f"{given:.4g}" if isinstance(given, float) else str(given)
 
 
+def signed(value: float, digits: int = 3) -> str:
+    """`+0.004`, `−0.012`; what rounds to 0 has no minus."""  # noqa: RUF002 a minus, as in the tables
+    return f"{value:+z.{digits}f}".replace("-", "−")  # noqa: RUF001 likewise
+
+
+def signed_interval(found: Estimate) -> str:
+    """`[−0.002, +0.010]`; empty for one seed."""  # noqa: RUF002 likewise
+    return "" if found.low is None or found.high is None else f"[{signed(found.low)}, {signed(found.high)}]"
+
+
 def evidence(one: Verdict) -> str:
     """What a verdict rests on: `by +0.021, p = 0.013`."""
     certainty = "one seed" if one.p_value is None else "p < 0.001" if one.p_value < 0.001 else f"p = {one.p_value:.3f}"
-    return f"by {one.difference.mean:+.3f}, {certainty}".replace("-", "−")  # noqa: RUF001 a minus, as in the tables
+    return f"by {signed(one.difference.mean)}, {certainty}"
 
 
 def task_lines(task: TaskComparison, terms: Terms) -> list[str]:

@@ -11,9 +11,10 @@ from orchestrator.comparison import compare
 from orchestrator.report import summary_lines, write_report
 from orchestrator.report.picture import HEIGHT, WIDTH
 from orchestrator.report.series import series_of
-from orchestrator.report.subtask_words import shown_sizes, signed
+from orchestrator.report.subtask_words import shown_sizes
 from orchestrator.report.subtasks import subtask_charts
 from orchestrator.report.tradeoff import module_row_id
+from orchestrator.report.words import signed
 from orchestrator.store import Store
 from orchestrator.stored_subtasks import compare_subtasks
 from orchestrator.subtask_comparison import SubtaskComparison
