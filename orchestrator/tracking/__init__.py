@@ -11,7 +11,7 @@ nor fails because of it.
     models.py       the networks of confirmed runs, as logged models; loaded_model.py: what MLflow makes of one again
     figures.py      what confirmed runs recorded of themselves, as pictures and data
     stored_runs.py  a study as the store has it; tracked_run.py: what is told of one record
-    pages.py        the notes and prepared views that lead a reader: pure; notes.py: whose note it is
+    pages.py        the notes and prepared views that lead a reader: pure; notes.py: whose note it is; narrowed.py
     connection.py   addresses, and a client that nothing in the environment can redirect; calls.py: two of its calls
 """
 

@@ -62,9 +62,7 @@ def parent_note(experiment_id: str, run_id: str, question: str, *, table: str, p
         "is their accuracy against their size. The child runs are the trainings; the note of the experiment leads to "
         "them."
     )
-    # As an element, for Markdown gives no width and MLflow cuts off what is wider than its page.
-    source = f"get-artifact?path={quote(picture or '')}&run_uuid={run_id}"
-    shown = f'<img src="{source}" alt="accuracy against size" width="100%">' if picture else ""
+    shown = f"![accuracy against size](get-artifact?path={quote(picture)}&run_uuid={run_id})" if picture else ""
     return "\n\n".join(part for part in (question, table.strip(), leads, shown) if part) + "\n"
 
 

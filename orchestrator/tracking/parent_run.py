@@ -18,6 +18,7 @@ from orchestrator.report.markdown import comparison_table
 from orchestrator.runs import Record
 from orchestrator.store import Store
 from orchestrator.tracking.calls import log_points, search_runs
+from orchestrator.tracking.narrowed import narrowed
 from orchestrator.tracking.notes import note_tags
 from orchestrator.tracking.pages import parent_note
 from orchestrator.tracking.tracked_run import Point
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _PICTURE, _TABLE = "pareto.png", "comparison.md"
 _FILES = ("report.html", _PICTURE, "modules.png", "accuracy_by_width.png", "results.parquet", "subtasks.parquet")
 """Files of a study that its parent run carries."""
+_IN_NOTE, _NOTE_WIDTH = "note/accuracy_by_size.png", 720
+"""The picture again, for the note."""
 _DIGEST_LENGTH = 36
 """MLflow refuses longer digests of data sets."""
 
@@ -75,12 +78,15 @@ class ParentRun:
         table = self._table() if "results.parquet" in files else ""
         if table:
             files[_TABLE] = table.encode()
+        if _PICTURE in files:
+            files[_IN_NOTE] = narrowed(files[_PICTURE], width=_NOTE_WIDTH)
         with tempfile.TemporaryDirectory() as folder:
             for name, data in files.items():
+                Path(folder, name).parent.mkdir(exist_ok=True)
                 Path(folder, name).write_bytes(data)
             self._client.log_artifacts(self.id, folder)
         if files:
-            picture = _PICTURE if _PICTURE in files else None
+            picture = _IN_NOTE if _IN_NOTE in files else None
             note = parent_note(self._experiment_id, self.id, self._question, table=table, picture=picture)
             for key, value in note_tags(note, there=there.tags).items():
                 if there.tags.get(key) != value:

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 
 from methods.artefact import decode, encode
 from methods.figures import FIGURES, Line, LineChart
@@ -22,6 +23,7 @@ from methods.surgery import deploy
 from methods.task_spec import DataSpec, NetworkSpec, TaskSpec
 from orchestrator.errors import ServiceMissing, StoreLocked, UnknownRecord
 from orchestrator.module_results import COMPOSED_ROW
+from orchestrator.report.chart_png import chart_png
 from orchestrator.report.marks import INK, LIGHT
 from orchestrator.runs import Failure, GradedVariant, Record, Run, RunResult
 from orchestrator.sizes import Sizes
@@ -404,7 +406,9 @@ def test_figures_of_the_first_seed_of_a_confirmed_run_are_pictures_and_data(fill
 def test_notes_and_a_prepared_view_lead_a_reader_and_peoples_own_note_stays(filled: FilledStore) -> None:
     filled.folder.put_spec(YAML.replace("tasks:", "question: Does it prune?\ntasks:"))
     rows = add_typical_records(filled)
-    filled.folder.write_file("pareto.png", b"picture")
+    line = Line(label="c", x=(1.0, 2.0), y=(0.5, None))
+    chart = LineChart(name="pareto", title="", x_label="", y_label="", lines=(line,))
+    filled.folder.write_file("pareto.png", chart_png(chart))
     assert track(filled, rows) is None
     database = Path(filled.store.uri) / "mlflow.db"
     experiment = client_of(database).get_experiment_by_name(STUDY)
@@ -417,7 +421,10 @@ def test_notes_and_a_prepared_view_lead_a_reader_and_peoples_own_note_stays(fill
     assert points["yaxis"] == {"key": "val_accuracy", "type": "METRIC"}
     assert (series["metricKey"], series["xAxisKey"]) == ("accuracy_by_size", "step")
     (parent,) = runs_of(database, "execution")
-    assert f"get-artifact?path=pareto.png&run_uuid={parent.info.run_id}" in parent.data.tags["mlflow.note.content"]
+    picture = f"get-artifact?path=note/accuracy_by_size.png&run_uuid={parent.info.run_id}"
+    assert picture in parent.data.tags["mlflow.note.content"]
+    artifacts = Path(parent.info.artifact_uri.removeprefix("file://"))
+    assert Image.open(artifacts / "pareto.png").width > Image.open(artifacts / "note" / "accuracy_by_size.png").width
     children = {name: run.data.tags for name, run in by_record(database).items()}
     pruned = children["search-digits-magnitude-00000-0"]
     assert "Validation accuracy 0.960 at 20.0 % of the dense network's stored bytes." in pruned["mlflow.note.content"]
