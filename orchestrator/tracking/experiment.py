@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from orchestrator.tracking.notes import note_tags
 from orchestrator.tracking.pages import NOTE_TAG, confirmed_views, experiment_note, run_note
 from orchestrator.tracking.parent_run import Execution, ParentRun
 from orchestrator.tracking.stored_runs import StoredRuns
-from orchestrator.tracking.tracked_run import TrackedRun
+from orchestrator.tracking.tracked_run import Point, TrackedRun
 from orchestrator.tracking_server import ARTIFACTS
 
 if TYPE_CHECKING:
@@ -77,11 +78,13 @@ class Experiment:
             self._client.delete_run(known.run_id)
             known = None
         now_ms = round(time.time() * 1000)
+        tested = run.test_points(now_ms=now_ms)
         if known is None:
-            known = self._known[run.identity] = _Known(self._create(run, now_ms), run.record.status, variant, False)
-        points = [] if known.tested else run.test_points(now_ms=now_ms)
-        if points:
-            log_points(self._client, known.run_id, points)
+            # The test's in the same batch: a call costs more than what it carries.
+            run_id = self._create(run, tested, now_ms)
+            self._known[run.identity] = _Known(run_id, run.record.status, variant, bool(tested))
+        elif tested and not known.tested:
+            log_points(self._client, known.run_id, tested)
             known.tested = True
 
     def put_model(self, record: Record) -> None:
@@ -144,7 +147,7 @@ class Experiment:
             known[identity] = _Known(run.info.run_id, tags.get("status", ""), tags.get("variant", ""), tested)
         return known
 
-    def _create(self, run: TrackedRun, now_ms: int) -> str:
+    def _create(self, run: TrackedRun, tested: Sequence[Point], now_ms: int) -> str:
         from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
         self.parent.show_dataset(run.record)
@@ -153,7 +156,7 @@ class Experiment:
             tags[_COLOUR_TAG] = run.colour
         created = self._client.create_run(self._id, start_time=run.start_ms or now_ms, tags=tags, run_name=run.name)
         run_id: str = created.info.run_id
-        log_points(self._client, run_id, run.points(now_ms=now_ms), run.parameters())
+        log_points(self._client, run_id, [*run.points(now_ms=now_ms), *tested], run.parameters())
         # Only now is the run complete; a crash before this line leaves it RUNNING, and it is made anew.
         self._client.set_terminated(run_id, run.mlflow_status, run.end_ms or now_ms)
         return run_id

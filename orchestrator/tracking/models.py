@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from methods.artefact import decode
 from methods.modules.side_by_side import SideBySide
 from orchestrator.store import Store
-from orchestrator.tracking import loaded_model
+from orchestrator.tracking.loaded_model import LoadedModel
 from orchestrator.tracking.pages import NOTE_TAG
 from orchestrator.tracking.tracked_run import TrackedRun
 
@@ -123,7 +123,7 @@ def _describe(artefact: bytes, model_id: str, run_id: str) -> Model:
     inputs = TensorSpec(np.dtype(np.float32), (-1, *network.architecture.input_shape))
     model = Model(run_id=run_id, model_id=model_id, signature=ModelSignature(Schema([inputs])))
     # Named, not imported: nothing that is logged can run code of its own when it is loaded.
-    model.add_flavor("python_function", loader_module=loaded_model.__name__, data=ARTEFACT)
+    model.add_flavor("python_function", loader_module=LoadedModel.__module__, data=ARTEFACT)
     return model
 
 
