@@ -55,12 +55,12 @@ def parent_note(experiment_id: str, run_id: str, question: str, *, table: str, p
         picture: Name of the artifact that shows accuracy against size.
     """
     artifacts = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts"
+    tables = "`comparison.md` is this table; " if table else ""
     leads = (
         f"**[The report]({artifacts}/report.html)** is the artifact `report.html`: intervals, who differs from whom, "
-        "every configuration, all runs. `comparison.md` is this table; `results.parquet` has a row for each network "
-        "and seed, `subtasks.parquet` a row for each number of classes; of studies with class modules `modules.png` "
-        "is their accuracy against their size. The child runs are the trainings; the note of the experiment leads to "
-        "them."
+        f"every configuration, all runs. {tables}`results.parquet` has a row for each network and seed, "
+        "`subtasks.parquet` a row for each number of classes; of studies with class modules `modules.png` is their "
+        "accuracy against their size. The child runs are the trainings; the note of the experiment leads to them."
     )
     shown = f"![accuracy against size](get-artifact?path={quote(picture)}&run_uuid={run_id})" if picture else ""
     return "\n\n".join(part for part in (question, table.strip(), leads, shown) if part) + "\n"
