@@ -1,4 +1,4 @@
-"""What all tests share: one thread each, and in CI no service test may be skipped."""
+"""What all tests share: one thread each, and in CI no test of a service or in a browser may be skipped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def _one_thread() -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     del call
     report = yield
-    if report.skipped and item.get_closest_marker("service") and os.environ.get("PAREDOWN_REQUIRE_SERVICES"):
+    needed = [name for name in ("service", "browser") if item.get_closest_marker(name)]
+    if report.skipped and needed and os.environ.get("PAREDOWN_REQUIRE_SERVICES"):
         report.outcome = "failed"
-        report.longrepr = f"service test skipped where services are required: {report.longrepr}"
+        report.longrepr = f"{needed[-1]} test skipped where services are required: {report.longrepr}"
     return report

@@ -8,10 +8,12 @@ names alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 LIGHT = ("#0e5bc3", "#c23907", "#1f915a", "#973d83", "#b68b08", "#4f8bc4", "#502e1d", "#4c4f57")
+INK = "#1b1f24"
+"""Of the light page's text, and of the dense networks, which are drawn as a line across it."""
 DARK = ("#5085fd", "#fb6a3b", "#32c59b", "#ce67bc", "#f8d130", "#abd9ed", "#8f5e3e", "#959fab")
 
 
@@ -62,6 +64,13 @@ def marks_of(methods: Iterable[str]) -> dict[str, Mark]:
     """Each method's mark; beyond eight methods colours repeat with another shape."""
     names = sorted(set(methods))
     return {name: Mark(i % len(LIGHT), *_SHAPES[(i + i // len(LIGHT)) % len(_SHAPES)]) for i, name in enumerate(names)}
+
+
+def colours_of(methods: Iterable[str], *, dense: Collection[str]) -> dict[str, str]:
+    """Each method's colour on the light page, for views of a study elsewhere; `dense` are labels of dense networks."""
+    names = set(methods)
+    competitors = {name: LIGHT[mark.slot] for name, mark in marks_of(names - set(dense)).items()}
+    return competitors | dict.fromkeys(names & set(dense), INK)
 
 
 def slot_of(line: int) -> int:

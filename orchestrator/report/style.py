@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from orchestrator.report.marks import DARK, LIGHT
+from orchestrator.report.marks import DARK, INK, LIGHT
 
 
 def style_sheet() -> str:
     """CSS of the page; it refers to nothing outside."""
-    light = _LIGHT + "".join(f"--m{i}:{colour};" for i, colour in enumerate(LIGHT))
+    light = f"--ink:{INK};{_LIGHT}" + "".join(f"--m{i}:{colour};" for i, colour in enumerate(LIGHT))
     dark = _DARK + "".join(f"--m{i}:{colour};" for i, colour in enumerate(DARK))
     # Dark only on screens: on paper the light values hold, whatever the reader's screen is set to.
     dark_screen = f"@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"
@@ -15,7 +15,7 @@ def style_sheet() -> str:
 
 
 _LIGHT = """
---paper:#fff;--ink:#1b1f24;--quiet:#59636e;--line:#d8dde3;--panel:#f4f6f8;--band:#00000012;--link:#0b4fae;--good:#00693e;--bad:#a8321a;
+--paper:#fff;--quiet:#59636e;--line:#d8dde3;--panel:#f4f6f8;--band:#00000012;--link:#0b4fae;--good:#00693e;--bad:#a8321a;
 """
 _DARK = """
 --paper:#14171b;--ink:#e6e9ed;--quiet:#9aa5b1;--line:#343b43;--panel:#1d2228;--band:#ffffff16;--link:#7fb0ff;--good:#5fd39b;

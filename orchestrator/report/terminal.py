@@ -27,7 +27,7 @@ def summary_lines(
     """
     lines: list[str] = []
     for task in comparison.tasks:
-        lines += [*_title(task, comparison.terms), *_aligned(_rows(task, comparison.terms))]
+        lines += [*task_title(task, comparison.terms), *_aligned(task_rows(task, comparison.terms))]
         lines += [f"  {line}" for line in words.task_lines(task, comparison.terms)]
         if task.task in subtasks:
             lines += _subtasks(subtasks[task.task])
@@ -38,7 +38,8 @@ def summary_lines(
     return lines + words.limits(comparison)[:1]
 
 
-def _title(task: TaskComparison, terms: Terms) -> list[str]:
+def task_title(task: TaskComparison, terms: Terms) -> list[str]:
+    """What the table of a task shows, in one line."""
     metric, measure = words.METRIC_WORDS[task.metric], words.MEASURE_WORDS[terms.measure]
     return [f"{task.task}: {task.split} {metric}, mean ± std, n = {len(terms.seeds)}; size is the share of {measure}"]
 
@@ -52,7 +53,8 @@ def _subtasks(found: SubtaskComparison) -> list[str]:
     return [title, *_aligned(subtask_rows(found)), *said]
 
 
-def _rows(task: TaskComparison, terms: Terms) -> list[list[str]]:
+def task_rows(task: TaskComparison, terms: Terms) -> list[list[str]]:
+    """The head of a task's table, and a row or two for each method."""
     budgets = [f"at {words.budget_percent(budget)}" for budget in terms.size_budgets]
     rows = [["method", *budgets, f"smallest within {terms.tolerance:g}", "hypervolume"]]
     if task.dense is not None:

@@ -1,4 +1,4 @@
-"""The networks of confirmed runs as logged models: the store's artefact, how to load it, and its figures."""
+"""The networks of confirmed runs as logged models that MLflow loads: the store's artefact, a note, their figures."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from methods.artefact import decode
+from methods.modules.side_by_side import SideBySide
 from orchestrator.store import Store
+from orchestrator.tracking.loaded_model import LoadedModel
+from orchestrator.tracking.pages import NOTE_TAG
 from orchestrator.tracking.tracked_run import TrackedRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
+    from mlflow.models import Model
 
 ARTEFACT = "artefact.safetensors.zst"
 _TYPE = "paredown"
@@ -55,18 +60,22 @@ class LoggedModels:
 
         assert run.headline is not None, "only a run that delivered a network has a model"
         artefact = self._store.read_variant(run.record.run.key, run.headline.label).artefact
+        tags = {key: value for key, value in run.tags().items() if key not in ("kind", "cached", "status")}
         model = self._client.create_logged_model(
             self._experiment_id,
             name=run.model_name,
             source_run_id=run_id,
-            tags={key: value for key, value in run.tags().items() if key not in ("kind", "cached", "status")},
+            tags=tags,
             params=run.parameters(),
             model_type=_TYPE,
         )
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, ARTEFACT).write_bytes(artefact)
-            Path(folder, "README.md").write_text(_readme(run), encoding="utf-8")
+            note = _note(run, model.model_id)
+            Path(folder, "README.md").write_text(f"# {run.model_name}\n\n{note}", encoding="utf-8")
+            _describe(artefact, model.model_id, run_id).save(str(Path(folder, "MLmodel")))
             self._client.log_model_artifacts(model.model_id, folder)
+        self._client.set_logged_model_tags(model.model_id, {NOTE_TAG: note})
         self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         return model
 
@@ -103,30 +112,63 @@ class LoggedModels:
                 return
 
 
-_UNROLLED = """
-Where its class modules run side by side, they share their weights: `methods.modules.side_by_side.as_network(network)`
-is the plain network that was timed.
-"""
+def _describe(artefact: bytes, model_id: str, run_id: str) -> Model:
+    """What MLflow has to know to load the artefact: who does it, and what goes in."""
+    import numpy as np
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    delivered = decode(artefact)
+    network = delivered.network if isinstance(delivered, SideBySide) else delivered
+    inputs = TensorSpec(np.dtype(np.float32), (-1, *network.architecture.input_shape))
+    model = Model(run_id=run_id, model_id=model_id, signature=ModelSignature(Schema([inputs])))
+    # Named, not imported: nothing that is logged can run code of its own when it is loaded.
+    model.add_flavor("python_function", loader_module=LoadedModel.__module__, data=ARTEFACT)
+    return model
 
 
-def _readme(run: TrackedRun) -> str:
+_UNROLLED = (
+    "\nWhere its class modules run side by side, they share their weights: "
+    "`methods.modules.side_by_side.as_network(network)` is the plain network that was timed.\n"
+)
+
+
+def _note(run: TrackedRun, model_id: str) -> str:
     record = run.record
     assert run.headline is not None
     unrolled = "" if run.headline.kind != "composed" else _UNROLLED
-    return f"""# {run.model_name}
+    return f"""{_delivered(run)} With paredown installed, through MLflow:
 
-What {record.method} delivers on task `{record.task_name}` (study `{record.study}`, trial {record.trial}, seed
-{record.seed}, variant `{run.headline.label}`): the network as it would be deployed and as it was measured. With
-paredown installed:
+```python
+import mlflow
+
+model = mlflow.pyfunc.load_model("models:/{model_id}")
+outputs = model.predict(inputs)  # float32 arrays; a row of logits for each sample
+```
+
+or from the downloaded file, to go on with it in PyTorch:
 
 ```python
 from pathlib import Path
 
 from methods.artefact import decode
 
-network = decode(Path("{ARTEFACT}").read_bytes())  # a torch.nn.Module on the CPU, in evaluation mode
+network = decode(Path("{ARTEFACT}").read_bytes())  # a torch.nn.Module
 ```
 {unrolled}
-Inputs are float32, shaped and normalised as the task does it. The file is safetensors within zstd: reading it runs no
-code. In the store it is variant `{run.headline.label}` of run `{record.run.key}`, beside its full-precision weights.
+{_INPUTS} In the store, variant `{run.headline.label}` of run `{record.run.key}` has its full-precision weights too.
 """
+
+
+def _delivered(run: TrackedRun) -> str:
+    record, variant = run.record, run.headline.label if run.headline else ""
+    return (
+        f"What {record.method} delivers on task `{record.task_name}` (study `{record.study}`, trial {record.trial}, "
+        f"seed {record.seed}, variant `{variant}`): the network as it would be deployed and as it was measured."
+    )
+
+
+_INPUTS = (
+    "Inputs are float32, shaped and normalised as the task does it. The file is safetensors within zstd: reading it "
+    "runs no code."
+)

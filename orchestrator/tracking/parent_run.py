@@ -12,19 +12,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.comparison import compare
+from orchestrator.errors import StoreProblem, UnknownRecord
+from orchestrator.report.markdown import comparison_table
 from orchestrator.runs import Record
 from orchestrator.store import Store
 from orchestrator.tracking.calls import log_points, search_runs
-from orchestrator.tracking.pages import NOTE_TAG, parent_note
+from orchestrator.tracking.narrowed import narrowed
+from orchestrator.tracking.notes import note_tags
+from orchestrator.tracking.pages import parent_note
 from orchestrator.tracking.tracked_run import Point
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_PICTURE = "pareto.png"
+_PICTURE, _COMPARISON = "pareto.png", "comparison.md"
 _TABLES = ("results.parquet", "subtasks.parquet", "reuse.parquet")
 _FILES = ("report.html", _PICTURE, "modules.png", "accuracy_by_width.png", *_TABLES)
 """Files of a study that its parent run carries."""
+_IN_NOTE, _NOTE_WIDTH = "note/accuracy_by_size.png", 720
+"""The picture again, for the note."""
 _DIGEST_LENGTH = 36
 """MLflow refuses longer digests of data sets."""
 
@@ -69,12 +76,29 @@ class ParentRun:
         changed = {key: value for key, value in figures.items() if there.metrics.get(key) != value}
         log_points(self._client, self.id, [Point(key, value, now_ms) for key, value in changed.items()])
         files = {name: data for name in _FILES if (data := self._folder.read_file(name)) is not None}
+        table = self._table() if "results.parquet" in files else ""
+        if table:
+            files[_COMPARISON] = table.encode()
+        if _PICTURE in files:
+            files[_IN_NOTE] = narrowed(files[_PICTURE], width=_NOTE_WIDTH)
         with tempfile.TemporaryDirectory() as folder:
             for name, data in files.items():
+                Path(folder, name).parent.mkdir(exist_ok=True)
                 Path(folder, name).write_bytes(data)
             self._client.log_artifacts(self.id, folder)
-        if NOTE_TAG not in there.tags and _PICTURE in files:
-            self._client.set_tag(self.id, NOTE_TAG, parent_note(self.id, self._question, picture=_PICTURE))
+        if files:
+            picture = _IN_NOTE if _IN_NOTE in files else None
+            note = parent_note(self._experiment_id, self.id, self._question, table=table, picture=picture)
+            for key, value in note_tags(note, there=there.tags).items():
+                if there.tags.get(key) != value:
+                    self._client.set_tag(self.id, key, value)
+
+    def _table(self) -> str:
+        try:
+            return comparison_table(compare(self._store, self._execution.study))
+        except (StoreProblem, UnknownRecord):
+            # Results that cannot be read have no report either, which says why; the run must end all the same.
+            return ""
 
     def end(self, *, status: str) -> None:
         """Say how the execution ended: `finished`, `budget_spent` or `interrupted`."""

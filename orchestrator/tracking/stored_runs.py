@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from orchestrator.errors import StudyInvalid, UnknownRecord
 from orchestrator.module_results import COMPOSED_ROW
+from orchestrator.report.marks import colours_of
 from orchestrator.results import headline
 from orchestrator.runs import GradedVariant, Record, RunResult
 from orchestrator.spec import ReportSettings, Study
@@ -24,8 +25,12 @@ class StoredRuns:
         self._folder = store.study(study)
         found = _stored_study(store, study)
         self.question = found.question if found else ""
-        self.score = "val_accuracy"
-        """The metric that says how good a network is: `val_r2` once a regression was shaped."""
+        records = [] if found else self._folder.records()
+        self.scores = dict.fromkeys(found.tasks if found else (one.task_name for one in records), "val_accuracy")
+        """Task -> the metric that says how good a network is there: `val_r2` once a regression was shaped."""
+        methods = {one.label: one.method for one in found.methods} if found else _methods_of(records)
+        dense = {label for label, method in methods.items() if method == "dense"}
+        self._colours = colours_of(methods, dense=dense)
         self.first_seed = found.seeds[0] if found else None
         """None when the study's file cannot be read here."""
         self._settings = found.report if found else ReportSettings()
@@ -55,7 +60,7 @@ class StoredRuns:
                 tolerance=self._settings.tolerance,
                 measure=self._settings.measure,
             )
-            self.score = "val_accuracy" if "accuracy" in best.validation else "val_r2"
+            self.scores[record.task_name] = "val_accuracy" if "accuracy" in best.validation else "val_r2"
         failures = self._store.failures(key) if record.status == "failed" else []
         return TrackedRun(
             record=record,
@@ -65,6 +70,7 @@ class StoredRuns:
             test=self._tested(key, best) if best else {},
             curves=lambda: self._store.read_curves(key),
             failed_at=failures[-1].at if failures else None,
+            colour=self._colours.get(record.method),
         )
 
     def _tested(self, key: str, best: GradedVariant) -> dict[str, float]:
@@ -79,6 +85,10 @@ class StoredRuns:
             place = record.task_name, record.seed
             scores = [variant.score for variant in result.variants]
             self._dense_scores[place] = max([*scores, self._dense_scores.get(place, -math.inf)])
+
+
+def _methods_of(records: Iterable[Record]) -> dict[str, str]:
+    return {record.method: record.run.method for record in records}
 
 
 def _stored_study(store: Store, study: str) -> Study | None:

@@ -45,6 +45,8 @@ class TrackedRun:
     """Reads the values per epoch; only called when the run is really written."""
     failed_at: str | None = None
     """UTC, ISO 8601, of the last failed attempt."""
+    colour: str | None = None
+    """`#rrggbb` of its method; None where that is not known."""
 
     @property
     def name(self) -> str:
@@ -151,23 +153,26 @@ class TrackedRun:
         return [Point(key, value, at_ms) for key, value in self._figures() if math.isfinite(value)]
 
     def _figures(self) -> Iterator[tuple[str, float]]:
+        # In MLflow's order, which is this one, what a run is judged by comes first.
+        if self.result is not None and self.headline is not None:
+            yield from self._measured(self.result, self.headline)
         yield "progress", self.record.progress
         yield "device_seconds", self.record.device_seconds
-        if self.result is None or self.headline is None:
-            return
+
+    def _measured(self, result: RunResult, headline: GradedVariant) -> Iterator[tuple[str, float]]:
         for key, name in (("accuracy", "val_accuracy"), ("r2", "val_r2"), ("mse", "val_mse"), ("macro_f1", "macro_f1")):
-            if key in self.headline.validation:
-                yield name, self.headline.validation[key]
-        yield "size_ratio", self.headline.ratio(self.measure)
-        for measure, size in self.headline.sizes.model_dump().items():
+            if key in headline.validation:
+                yield name, headline.validation[key]
+        yield "size_ratio", headline.ratio(self.measure)
+        for measure, size in headline.sizes.model_dump().items():
             yield measure, float(size)
-        for batch_size, milliseconds in self.headline.latency_ms.items():
+        for batch_size, milliseconds in headline.latency_ms.items():
             yield f"latency_ms_{batch_size}", milliseconds
-        yield "fit_seconds", self.result.fit_seconds
-        yield "epochs", self.result.epochs
-        if self.result.generator is not None:
-            yield "generator_parameters", self.result.generator.parameters
-        modules = self.result.modules
+        yield "fit_seconds", result.fit_seconds
+        yield "epochs", result.epochs
+        if result.generator is not None:
+            yield "generator_parameters", result.generator.parameters
+        modules = result.modules
         if modules is not None:
             yield "module_size", modules.module_size
             yield "module_overlap", modules.overlap

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 
 from methods.artefact import decode, encode
 from methods.figures import FIGURES, Line, LineChart
@@ -22,13 +23,15 @@ from methods.surgery import deploy
 from methods.task_spec import DataSpec, NetworkSpec, TaskSpec
 from orchestrator.errors import ServiceMissing, StoreLocked, UnknownRecord
 from orchestrator.module_results import COMPOSED_ROW
+from orchestrator.report.chart_png import chart_png
+from orchestrator.report.marks import INK, LIGHT
 from orchestrator.runs import Failure, GradedVariant, Record, Run, RunResult
 from orchestrator.sizes import Sizes
 from orchestrator.store import Store
 from orchestrator.tracking import MlflowTracker, NullTracker, open_tracker, sync
 from orchestrator.tracking.stored_runs import StoredRuns
 from orchestrator.tracking.tracked_run import MAX_METRICS, TrackedRun
-from tests.orchestrator.constructed_study import make_modules, make_result
+from tests.orchestrator.constructed_study import ConstructedStudy, make_modules, make_result
 
 STUDY = "pruning_digits"
 YAML = f"""
@@ -316,7 +319,7 @@ def test_confirmed_network_is_a_logged_model_that_can_be_downloaded_and_run(
     from mlflow.artifacts import download_artifacts
 
     folder = Path(download_artifacts(artifact_uri=model.artifact_location, dst_path=str(tmp_path)))
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "artefact.safetensors.zst"]
+    assert sorted(path.name for path in folder.iterdir()) == ["MLmodel", "README.md", "artefact.safetensors.zst"]
     artefact = (folder / "artefact.safetensors.zst").read_bytes()
     assert artefact == filled.store.read_variant(key, "90").artefact
     assert decode(artefact)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
@@ -403,21 +406,76 @@ def test_figures_of_the_first_seed_of_a_confirmed_run_are_pictures_and_data(fill
 def test_notes_and_a_prepared_view_lead_a_reader_and_peoples_own_note_stays(filled: FilledStore) -> None:
     filled.folder.put_spec(YAML.replace("tasks:", "question: Does it prune?\ntasks:"))
     rows = add_typical_records(filled)
-    filled.folder.write_file("pareto.png", b"picture")
+    line = Line(label="c", x=(1.0, 2.0), y=(0.5, None))
+    chart = LineChart(name="pareto", title="", x_label="", y_label="", lines=(line,))
+    filled.folder.write_file("pareto.png", chart_png(chart))
     assert track(filled, rows) is None
     database = Path(filled.store.uri) / "mlflow.db"
     experiment = client_of(database).get_experiment_by_name(STUDY)
     note = experiment.tags["mlflow.note.content"]
     assert note.startswith("Does it prune?\n")
     assert f"#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey=" in note
-    view = json.loads(experiment.tags["mlflow.sharedViewState.confirmed"])
-    assert view["compareRunCharts"][0]["yaxis"] == {"key": "val_accuracy", "type": "METRIC"}
+    view = json.loads(experiment.tags["mlflow.sharedViewState.confirmed-digits"])
+    assert view["searchFilter"] == "tags.phase = 'confirm' and tags.task = 'digits'"
+    points, series = view["compareRunCharts"]
+    assert points["yaxis"] == {"key": "val_accuracy", "type": "METRIC"}
+    assert (series["metricKey"], series["xAxisKey"]) == ("accuracy_by_size", "step")
     (parent,) = runs_of(database, "execution")
-    assert f"get-artifact?path=pareto.png&run_uuid={parent.info.run_id}" in parent.data.tags["mlflow.note.content"]
+    picture = f"get-artifact?path=note/accuracy_by_size.png&run_uuid={parent.info.run_id}"
+    assert picture in parent.data.tags["mlflow.note.content"]
+    artifacts = Path(parent.info.artifact_uri.removeprefix("file://"))
+    with (
+        Image.open(artifacts / "pareto.png") as whole,
+        Image.open(artifacts / "note" / "accuracy_by_size.png") as shown,
+    ):
+        assert (whole.width, shown.width) == (960, 720)
+    children = {name: run.data.tags for name, run in by_record(database).items()}
+    pruned = children["search-digits-magnitude-00000-0"]
+    assert "Validation accuracy 0.960 at 20.0 % of the dense network's stored bytes." in pruned["mlflow.note.content"]
+    assert f"`pare rerun {pruned['run_key']} --store {filled.store.uri}`" in pruned["mlflow.note.content"]
+    assert "failed: loss is not finite" in children["search-digits-magnitude-00002-0"]["mlflow.note.content"]
+    colours = {(tags["method"], tags["mlflow.runColor"]) for tags in children.values()}
+    assert colours == {("dense", INK), ("magnitude", LIGHT[0])}
 
     client_of(database).set_experiment_tag(experiment.experiment_id, "mlflow.note.content", "mine")
     sync(filled.store, STUDY, "sqlite")
     assert client_of(database).get_experiment_by_name(STUDY).tags["mlflow.note.content"] == "mine"
+
+
+@pytest.mark.service
+def test_the_parents_note_has_the_comparison_and_follows_it_until_somebody_edits_it(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path))
+    study = ConstructedStudy(store)
+    study.artefact = an_artefact()
+    study.build({"digits": 0.981}, methods=("dense", "magnitude"))
+    test_sheet = tmp_path / "studies" / "made_up" / "test.json"
+    opened = test_sheet.read_bytes()
+    test_sheet.unlink()  # interrupted before the test
+    study.write_results()
+    sync(store, "made_up", "sqlite")
+
+    def parent() -> Any:
+        client = client_of(tmp_path / "mlflow.db")
+        experiment = client.get_experiment_by_name("made_up")
+        (run,) = client.search_runs([experiment.experiment_id], "tags.kind = 'execution'")
+        return run
+
+    def note() -> str:
+        return str(parent().data.tags["mlflow.note.content"])
+
+    assert "digits: validation accuracy, mean" in note()
+    assert "\n| method | at 5 % | at 10 % | at 25 % |" in note()
+    assert f"/runs/{parent().info.run_id}/artifacts/report.html)" in note()
+    test_sheet.write_bytes(opened)
+    study.write_results()
+    sync(store, "made_up", "sqlite")
+    assert "digits: test accuracy, mean" in note()
+    table = Path(parent().info.artifact_uri.removeprefix("file://"), "comparison.md").read_text()
+    assert table.strip() in note()
+
+    client_of(tmp_path / "mlflow.db").set_tag(parent().info.run_id, "mlflow.note.content", "mine")
+    sync(store, "made_up", "sqlite")
+    assert note() == "mine"
 
 
 @pytest.mark.service

@@ -1,139 +1,193 @@
-"""MLflow's real pages of a real study, as reviewers meet them; screenshots lie in pytest's folder of the test."""
+"""What a reviewer meets in MLflow's own pages: names, artifacts, children, charts, models."""
 
 from __future__ import annotations
 
 import json
 import re
-import sqlite3
-import urllib.parse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+import numpy as np
 import pytest
+import torch
 
-from methods import artefact
-from methods.measure import predict
-from methods.measure.quality import classification_quality
-from orchestrator.samples import task_of
-from orchestrator.store import Store
-from tests.orchestrator.browser.conftest import Reviewed
+from methods.data.normalise import normalise
+from orchestrator.report.marks import INK, LIGHT
+from orchestrator.study_data import load_tasks
+from tests.orchestrator.browser.screens import shoot
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = pytest.mark.service
+    from tests.orchestrator.browser.conftest import Tracked
 
-_TRAINING = "workflowType=machine_learning"
+pytestmark = [pytest.mark.service, pytest.mark.browser]
 
-
-def _ids(reviewed: Reviewed, key: str, value: str) -> list[str]:
-    """Runs with a tag, by name."""
-    with sqlite3.connect(f"file:{reviewed.store / 'mlflow.db'}?mode=ro", uri=True) as database:
-        rows = database.execute(
-            "select r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid where t.key = ? and t.value = ? "
-            "order by r.name",
-            (key, value),
-        )
-        return [row[0] for row in rows]
+RUN_NAME = re.compile(r"(dense|magnitude|hypersparse) #\d+ seed [01]( search)?")
+RUN_LINKS = ".ag-row a[href*='/runs/']"
 
 
-def _open(page: Page, address: str, wanted: str) -> str:
-    """The text of a page, once it shows what is wanted."""
-    page.goto(address)
-    page.get_by_text(re.compile(wanted)).first.wait_for(timeout=30_000)
-    return page.inner_text("body")
+def names(page: Page) -> list[str]:
+    """Of the runs in the table."""
+    return page.locator(RUN_LINKS).all_inner_texts()
 
 
-def _seen(page: Page, path: Path) -> None:
-    """A screenshot that shows something: a blank page compresses to next to nothing."""
-    page.screenshot(path=str(path))
-    assert path.stat().st_size > 20_000
+def parent_of(tracked: Tracked, study: str) -> Any:
+    (parent,) = tracked.runs(study, "tags.kind = 'execution'")
+    return parent
 
 
-def test_the_experiment_opens_with_its_question_and_a_single_parent(
-    page: Page, reviewed: Reviewed, tmp_path: Path
+def test_an_experiment_has_the_studys_name_and_question(tracked: Tracked, page: Page, tmp_path: Path) -> None:
+    page.goto(f"{tracked.address}#/experiments?workflowType=machine_learning")
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="small", exact=True))
+    row.wait_for()
+    assert "Does a small study" in row.inner_text()
+    shoot(page, tmp_path / "experiments.png")
+
+
+def test_children_lie_under_their_parent_with_readable_names(tracked: Tracked, page: Page, tmp_path: Path) -> None:
+    page.goto(tracked.url("small", "runs"))
+    page.locator(RUN_LINKS).first.wait_for()
+    assert [re.sub(r", 20\d\d-.*", "", name) for name in names(page)] == ["small"]
+    page.locator(".ag-row[row-index='0'] button").first.click()
+    page.locator(RUN_LINKS).nth(1).wait_for()
+    parent, *children = names(page)
+    assert parent.startswith("small, 20")
+    assert len(children) == len(tracked.runs("small", "tags.kind = 'run'"))
+    assert [name for name in children if not RUN_NAME.fullmatch(name)] == []
+    shoot(page, tmp_path / "runs.png")
+
+
+def test_runs_are_found_by_their_tags(tracked: Tracked, page: Page, tmp_path: Path) -> None:
+    page.goto(tracked.url("small", "runs"))
+    page.locator(RUN_LINKS).first.wait_for()
+    search = page.get_by_test_id("search-box")
+    condition = "tags.method = 'magnitude' and tags.phase = 'confirm' and tags.seed = '1'"
+    search.fill(condition)
+    search.press("Enter")
+    expected = tracked.runs("small", condition)
+    # Sorted by time, as at first, they lie under their parent.
+    page.get_by_text(f"{len(expected) + 1} matching runs").wait_for()
+    page.locator(".ag-row[row-index='0'] button").first.click()
+    page.locator(RUN_LINKS).nth(1).wait_for()
+    assert sorted(names(page)[1:]) == sorted(run.info.run_name for run in expected)
+    shoot(page, tmp_path / "filtered.png")
+
+
+def test_the_parent_run_answers_the_question_first(tracked: Tracked, page: Page, tmp_path: Path) -> None:
+    run_id = parent_of(tracked, "small").info.run_id
+    page.goto(tracked.url("small", f"runs/{run_id}"))
+    page.get_by_text("Show more").click()
+    table = page.locator("table").filter(has=page.get_by_role("cell", name="hypersparse"))
+    for name in ("dense", "magnitude", "hypersparse"):
+        assert table.get_by_role("cell", name=name, exact=True).count() == 1
+    assert table.get_by_role("columnheader").all_inner_texts()[:2] == ["method", "at 5 %"]
+    picture = page.locator("img[src*='accuracy_by_size.png']")
+    picture.scroll_into_view_if_needed()
+    page.wait_for_function("image => image.naturalWidth > 400", arg=picture.element_handle())
+    seen, whole = picture.evaluate("image => [image.closest('div').clientWidth, image.clientWidth]")
+    assert whole <= seen  # none of it is cut off
+    shoot(page, tmp_path / "parent.png")
+    report = page.get_by_role("link", name="The report").get_attribute("href")
+    assert report is not None
+    assert report.endswith(f"/runs/{run_id}/artifacts/report.html")
+
+
+def test_picture_table_and_report_are_shown_among_the_parents_artifacts(
+    tracked: Tracked, page: Page, tmp_path: Path
 ) -> None:
-    text = _open(page, reviewed.address, "small")
-    assert "Does a small study run end to end?" in text, "the list of experiments shows the question"
-    text = _open(page, reviewed.at(f"/experiments/1/runs?{_TRAINING}"), r"small, \d{4}-\d\d-\d\d")
-    assert not re.search(r"#\d+ seed", text), "children are folded under their parent"
-    page.locator("[role=gridcell][col-id*='Run Name'] button").first.click()
-    page.get_by_text(re.compile(r"magnitude #\d+ seed \d")).first.wait_for(timeout=15_000)
-    _seen(page, tmp_path / "experiment.png")
+    page.goto(tracked.url("small", f"runs/{parent_of(tracked, 'small').info.run_id}/artifacts"))
+    page.get_by_text("pareto.png").click()
+    picture = page.locator("img[src*='pareto.png'], img[src^='blob:']").first
+    picture.wait_for()
+    page.wait_for_function("image => image.naturalWidth > 400", arg=picture.element_handle())
+    shoot(page, tmp_path / "picture.png")
+    page.get_by_text("comparison.md").click()
+    page.get_by_role("cell", name="hypersparse", exact=True).wait_for()
+    shoot(page, tmp_path / "table.png")
+    page.get_by_text("report.html").click()
+    report = page.frame_locator("iframe")
+    report.get_by_role("heading", name="What it says").wait_for()
+    assert report.get_by_role("heading", level=1).inner_text() == "small"
+    shoot(page, tmp_path / "report.png")
 
 
-def test_the_parent_shows_picture_table_and_report(page: Page, reviewed: Reviewed, tmp_path: Path) -> None:
-    (parent,) = _ids(reviewed, "kind", "execution")
-    text = _open(page, reviewed.at(f"/experiments/1/runs/{parent}/artifacts"), "report.html")
-    assert {"report.html", "pareto.png", "results.parquet"} <= set(text.split())
-    page.get_by_text("pareto.png").first.click()
-    page.locator("img[src^=blob], img[src*=pareto]").first.wait_for(timeout=15_000)
-    _seen(page, tmp_path / "picture.png")
-    page.get_by_text("report.html").first.click()
-    frame = page.frame_locator("iframe").first
-    frame.get_by_text("What it says").wait_for(timeout=15_000)
-    _seen(page, tmp_path / "report.png")
-
-
-def test_children_have_readable_names_and_tags_filter_them(page: Page, reviewed: Reviewed, tmp_path: Path) -> None:
-    wanted = urllib.parse.quote("tags.method = 'hypersparse' and tags.phase = 'confirm'")
-    text = _open(
-        page,
-        reviewed.at(f"/experiments/1/runs?{_TRAINING}&searchFilter={wanted}&orderByKey=metrics.`val_accuracy`"),
-        r"hypersparse #\d+ seed \d",
+def drawn(page: Page) -> list[dict[str, Any]]:
+    """The data of each chart that is seen, as it was given to the drawing library."""
+    found: list[dict[str, Any]] = page.evaluate(
+        """() => [...document.querySelectorAll('.js-plotly-plot')].map(chart => ({
+            axis: chart.layout.xaxis.title.text,
+            points: chart.querySelectorAll('.point').length,
+            traces: chart.data.map(one => ({name: one.name, x: [...one.x], y: [...one.y], color: one.marker?.color})),
+        }))"""
     )
-    assert len(re.findall(r"hypersparse #\d+ seed \d", text)) == len(
-        set(_ids(reviewed, "method", "hypersparse")) & set(_ids(reviewed, "phase", "confirm"))
-    )
-    assert "magnitude #" not in text
-    _seen(page, tmp_path / "filtered.png")
+    return found
 
 
-def test_the_prepared_view_draws_accuracy_against_size_of_several_methods(
-    page: Page, reviewed: Reviewed, tmp_path: Path
-) -> None:
-    view = f"/experiments/1/runs?{_TRAINING}&viewStateShareKey=confirmed&compareRunsMode=CHART"
-    text = _open(page, reviewed.at(view), "size_ratio vs. val_accuracy")
-    # The first chart of the page is ours; below come those that MLflow draws of each metric.
-    points = page.locator(".js-plotly-plot").first.locator(".scatterlayer .point")
-    points.first.wait_for(state="attached", timeout=30_000)
-    assert points.count() == len(_ids(reviewed, "phase", "confirm"))
-    assert {"dense", "magnitude", "hypersparse"} <= set(re.findall(r"(\w+) #\d", text))
-    _seen(page, tmp_path / "chart.png")
+def test_comparing_methods_draws_accuracy_against_size(tracked: Tracked, page: Page, tmp_path: Path) -> None:
+    page.goto(tracked.url("small", "runs", viewStateShareKey="confirmed-digits", compareRunsMode="CHART"))
+    page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot .point').length > 0")
+    page.wait_for_function("() => [...document.querySelectorAll('.js-plotly-plot')].some(c => c.data.length > 1)")
+    shoot(page, tmp_path / "charts.png")
+    confirmed = tracked.runs("small", "tags.phase = 'confirm'")
+    assert {run.data.tags["method"] for run in confirmed} == {"dense", "magnitude", "hypersparse"}
+    points, series = drawn(page)[:2]
+    assert (points["axis"], points["points"]) == ("size_ratio", len(confirmed))
+    expected = sorted((run.data.metrics["size_ratio"], run.data.metrics["val_accuracy"]) for run in confirmed)
+    assert sorted(zip(points["traces"][0]["x"], points["traces"][0]["y"], strict=True)) == expected
+
+    assert series["axis"] == "Step"
+    of_runs = {trace["name"]: trace for trace in series["traces"] if trace["name"]}
+    colours = {"dense": INK, "hypersparse": LIGHT[0], "magnitude": LIGHT[1]}
+    for run in confirmed:
+        history = tracked.client.get_metric_history(run.info.run_id, "accuracy_by_size")
+        trace = of_runs[run.info.run_name]
+        assert list(zip(trace["x"], trace["y"], strict=True)) == [(one.step, one.value) for one in history]
+        assert trace["color"][:7] == colours[run.data.tags["method"]]  # and how opaque it is
 
 
-def test_runs_of_several_methods_can_be_laid_side_by_side(page: Page, reviewed: Reviewed, tmp_path: Path) -> None:
-    chosen = _ids(reviewed, "phase", "confirm")
-    runs, experiments = (urllib.parse.quote(json.dumps(given)) for given in (chosen, ["1"]))
-    text = _open(page, reviewed.at(f"/compare-runs?runs={runs}&experiments={experiments}"), "Run details")
-    names = re.findall(r"(\w+) #\d+ seed \d", text)
-    assert len(names) == len(chosen)
-    assert {"dense", "magnitude", "hypersparse"} == set(names)
-    assert "accuracy_by_size" in text
+def test_runs_of_several_methods_can_be_laid_side_by_side(tracked: Tracked, page: Page, tmp_path: Path) -> None:
+    confirmed = [run.info.run_id for run in tracked.runs("small", "tags.phase = 'confirm'")]
+    runs, experiments = (quote(json.dumps(given)) for given in (confirmed, [tracked.experiment_id("small")]))
+    page.goto(f"{tracked.address}#/compare-runs?runs={runs}&experiments={experiments}")
+    page.get_by_text("Run details").wait_for()
+    text = page.locator("body").inner_text()
+    assert len(re.findall(r"(\w+) #\d+ seed \d", text)) == len(confirmed)
+    assert set(re.findall(r"(\w+) #\d+ seed \d", text)) == {"dense", "magnitude", "hypersparse"}
     page.get_by_text("Scatter Plot").click()
-    # This chart is drawn by the graphics card's rules, so that its points are no elements of the page.
+    # This chart is drawn on a canvas, so that its points are no elements of the page.
     plot = page.locator(".js-plotly-plot:has(canvas)").first
-    plot.wait_for(state="visible", timeout=30_000)
+    plot.wait_for(state="visible")
     assert "accuracy_by_size" in plot.inner_text()
-    _seen(page, tmp_path / "compared.png")
+    shoot(page, tmp_path / "compared.png")
 
 
-def test_a_logged_variant_gives_its_recorded_accuracy(page: Page, reviewed: Reviewed, tmp_path: Path) -> None:
-    text = _open(page, reviewed.at(f"/experiments/1/models?{_TRAINING}"), r"magnitude-\d+-seed-\d")
-    _seen(page, tmp_path / "models.png")
-    assert "hypersparse" in text
-    from mlflow import MlflowClient
-    from mlflow.artifacts import download_artifacts
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred")  # of MLflow about itself, when it is imported
+def test_a_logged_model_loaded_through_mlflow_has_its_recorded_accuracy(
+    tracked: Tracked, page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.goto(tracked.url("small", "models"))
+    (run, *_) = tracked.runs("small", "tags.phase = 'confirm' and tags.method = 'magnitude' and tags.seed = '0'")
+    name = f"magnitude-{run.data.tags['trial']}-seed-0"
+    page.get_by_role("link", name=name, exact=True).click()
+    page.get_by_text("mlflow.pyfunc.load_model").wait_for()
+    shoot(page, tmp_path / "model.png")
+    (model_id,) = re.findall(r'load_model\("models:/(m-[0-9a-f]+)"\)', page.locator("body").inner_text())
+    assert model_id == run.outputs.model_outputs[0].model_id
 
-    uri = f"sqlite:///{reviewed.store / 'mlflow.db'}"
-    models = MlflowClient(uri).search_logged_models(experiment_ids=["1"])
-    model = next(one for one in models if one.name.startswith("hypersparse"))
-    folder = Path(download_artifacts(artifact_uri=model.artifact_location, dst_path=str(tmp_path / "model")))
-    network = artefact.decode((folder / "artefact.safetensors.zst").read_bytes())
-    task = task_of(Store.open(str(reviewed.store), read_only=True).finished_run(model.tags["run_key"]))
-    scores = predict(network, task.validation, normalization=task.normalization, device="cpu")
-    found = classification_quality(
-        scores.argmax(dim=1), task.validation.targets, class_names=task.info.class_names
-    ).values["accuracy"]
-    recorded = {metric.key: metric.value for metric in model.metrics}["val_accuracy"]
-    assert found == pytest.approx(recorded)
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    mlflow.set_tracking_uri(tracked.address)
+    try:
+        model = mlflow.pyfunc.load_model(f"models:/{model_id}")
+    finally:
+        mlflow.set_tracking_uri(None)
+    data = load_tasks(tracked.small)["digits"]
+    inputs = normalise(torch.from_numpy(np.array(data.validation_inputs)), data.normalization).numpy()
+    outputs = model.predict(inputs)
+    accuracy = float((outputs.argmax(axis=1) == data.validation_targets).mean())
+    assert accuracy == pytest.approx(run.data.metrics["val_accuracy"], abs=1e-6)
+    with pytest.raises(Exception, match="shape"):
+        model.predict(inputs[:, :, :4])
