@@ -15,7 +15,7 @@ from methods.registry import method_class, method_names
 ROOT = Path(__file__).parent.parent
 DOORS = {
     "ray": {"orchestrator/executors/ray_pool.py"},
-    "optuna": {"orchestrator/search/cell_search.py"},
+    "optuna": {f"orchestrator/search/{name}.py" for name in ("cell_search", "optuna_parts", "sampler_view")},
     "mlflow": {"orchestrator/tracking/"},
 }
 METHOD_PACKAGES = {method_class(name).__module__.split(".")[1] for name in method_names()}
