@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -52,9 +53,13 @@ def test_only_shared_seeds_and_tasks_count_and_it_is_said(store: Store, tmp_path
     assert any("seeds 0 of one" in note for note in found.notes)
     assert any("seeds 3 of two" in note for note in found.notes)
     assert any("tasks cifar10 of two" in note for note in found.notes)
+    [task] = found.comparison.tasks
+    assert {one.seeds for one in task.configurations} == {(1, 2)}
+    assert task.extra_runs == {}
+    assert all(summary.effort is not None and summary.effort.trials > 0 for summary in task.methods)
 
 
-def _single(store: Store, name: str, *, git: str = "0123456789ab", **run: str) -> StudyPlace:
+def _single(store: Store, name: str, *, git: str = "0123456789ab", **run: Any) -> StudyPlace:
     """A study of one confirmed dense run."""
     folder = store.study(name)
     measure = run.pop("measure", "stored_bytes")
@@ -79,6 +84,19 @@ def test_results_of_two_versions_of_the_code_are_flagged(store: Store, tmp_path:
         "results come from 2 versions of the code (0123456789ab, fedcba987654): differences between methods may be "
         "differences between these",
     )
+
+
+def test_shares_of_different_networks_are_refused_and_other_settings_noted(store: Store, tmp_path: Path) -> None:
+    one = _single(store, "one")
+    task = make_run("digits", "dense", {}, 0).task
+    longer = _single(Store.open(str(tmp_path / "b")), "longer", task=task.model_copy(update={"epochs": 50}))
+    assert compare_across([one, longer]).notes == (
+        "task digits is set up differently (epochs): differences between methods may be differences between these",
+    )
+    wide = task.network.model_copy(update={"arguments": {"width": 2.0}})
+    wider = _single(Store.open(str(tmp_path / "c")), "wider", task=task.model_copy(update={"network": wide}))
+    with pytest.raises(ComparisonRefused, match="sizes are shares of another network in each"):
+        compare_across([one, wider])
 
 
 def test_what_cannot_be_compared_is_refused_with_the_reason(store: Store, tmp_path: Path) -> None:
