@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from orchestrator.errors import UnknownRecord
 from orchestrator.runs import GradedVariant, Record, RunResult
 from orchestrator.sizes import Sizes
+from orchestrator.tolerance import within
 
 SIZE_MEASURES = tuple(Sizes.model_fields)
 """The four sizes, in the order of `Sizes`."""
@@ -158,9 +159,9 @@ def headline(variants: Iterable[GradedVariant], *, dense_score: float, tolerance
     candidates = [v for v in given if v.kind != "module"] or given
     if not candidates:
         raise ValueError("headline: no variants to choose from; a finished run delivers at least one.")
-    within = [v for v in candidates if v.score >= dense_score - tolerance]
-    if within:
-        return min(within, key=lambda v: (v.ratio(measure), -v.score, v.label))
+    reached = [v for v in candidates if within(v.score, dense_score, tolerance)]
+    if reached:
+        return min(reached, key=lambda v: (v.ratio(measure), -v.score, v.label))
     return min(candidates, key=lambda v: (-v.score, v.ratio(measure), v.label))
 
 

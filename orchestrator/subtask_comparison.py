@@ -19,6 +19,7 @@ from orchestrator.deployment import deployed
 from orchestrator.fronts import pareto_front
 from orchestrator.statistics import Estimate, estimate
 from orchestrator.subtask_table import COMPOSED, WHOLE
+from orchestrator.tolerance import within
 
 _ALL_COMPOSED = ("union", "composed")
 """The labels under which modular methods deliver the modules of all classes: as one network, or side by side."""
@@ -236,10 +237,10 @@ def _choose(
 ) -> ModularConfiguration:
     own = [one for one in modular if _method(one) == method]
     if dense is not None:
-        floor = dense.curve.reuse_accuracy("validation").mean - terms.tolerance
-        within = [one for one in own if _reuse(one) >= floor]
-        if within:
-            return min(within, key=lambda one: (one.module_size.mean, -_reuse(one)))
+        reference = dense.curve.reuse_accuracy("validation").mean
+        reached = [one for one in own if within(_reuse(one), reference, terms.tolerance)]
+        if reached:
+            return min(reached, key=lambda one: (one.module_size.mean, -_reuse(one)))
     return max(own, key=lambda one: (_reuse(one), -one.module_size.mean))
 
 

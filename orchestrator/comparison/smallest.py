@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from orchestrator.comparison.model import Configuration, SizeRange, Terms
 from orchestrator.statistics import CONFIDENCE
+from orchestrator.tolerance import SLACK
 
 _MOST_IN_FULL = 5
 """Seeds up to which every resample is looked at: 3,125 for 5."""
@@ -38,8 +39,7 @@ def size_range(own: Sequence[Configuration], dense: Configuration | None, terms:
     scores_RC = counts_RN @ np.array([one.validation.values[:n] for one in own]).T
     floor_R = counts_RN @ np.array(dense.validation.values[:n]) - terms.tolerance
     sizes_RC = counts_RN @ np.array([one.ratios[terms.measure].values[:n] for one in own]).T
-    # Equal sums in another order may differ in the last digit.
-    smallest_R = np.where(scores_RC >= floor_R[:, None] - 1e-12, sizes_RC, np.inf).min(axis=1)
+    smallest_R = np.where(scores_RC >= floor_R[:, None] - SLACK, sizes_RC, np.inf).min(axis=1)
     tail = (1 - CONFIDENCE) / 2
     # No interpolation: between a size and none there is nothing.
     low, high = np.quantile(smallest_R, [tail, 1 - tail], method="inverted_cdf")

@@ -15,6 +15,7 @@ from orchestrator.comparison.verdicts import verdicts_of
 from orchestrator.fronts import hypervolume, pareto_front
 from orchestrator.results import SIZE_MEASURES
 from orchestrator.statistics import Estimate, estimate
+from orchestrator.tolerance import within
 
 
 def compare_tasks(rows: Iterable[Row], terms: Terms) -> tuple[TaskComparison, ...]:
@@ -138,16 +139,15 @@ def _summary(
     def best(fitting: Iterable[Configuration]) -> Configuration | None:
         return max(fitting, key=lambda one: (one.validation.mean, -size(one)), default=None)
 
-    within = None
+    smallest = None
     if dense is not None:
-        floor = dense.validation.mean - terms.tolerance
-        reached = [one for one in own if one.validation.mean >= floor]
-        within = min(reached, key=lambda one: (size(one), -one.validation.mean), default=None)
+        reached = [one for one in own if within(one.validation.mean, dense.validation.mean, terms.tolerance)]
+        smallest = min(reached, key=lambda one: (size(one), -one.validation.mean), default=None)
     return MethodSummary(
         method=method,
         hypervolume=_hypervolume_by_seed([one for one in own if one.on_front], terms, split),
         at_budget={budget: best(one for one in own if size(one) <= budget) for budget in terms.size_budgets},
-        within_tolerance=within,
+        within_tolerance=smallest,
         smallest=size_range(own, dense, terms),
         gap=_gap(own, terms) if split == "test" else None,
     )

@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.comparison import Comparison, Configuration, SizeRange, TaskComparison, Terms, Verdict
 from orchestrator.report.facts import SharedRun
 from orchestrator.statistics import Estimate, interval_kind, t_reach
+from orchestrator.tolerance import within
 
 MEASURE_WORDS = {
     "parameters": "parameters",
@@ -144,9 +145,10 @@ def _within_tolerance(task: TaskComparison, terms: Terms) -> str:
 def _reached(method: str, one: Configuration, task: TaskComparison, terms: Terms) -> str:
     assert task.dense is not None
     found = one.score(task.split)
-    loss = task.dense.score(task.split).mean - found.mean
+    dense = task.dense.score(task.split).mean
     # Chosen by validation: that the test agrees is not certain, and a reader must see when it does not.
-    doubt = f", but {score(loss)} below dense on {task.split}" if loss > terms.tolerance else ""
+    agrees = within(found.mean, dense, terms.tolerance)
+    doubt = "" if agrees else f", but {score(dense - found.mean)} below dense on {task.split}"
     return f"{method} {percent(one.ratios[terms.measure].mean)} ({score(found.mean)}{_mse(one, task)}{doubt})"
 
 

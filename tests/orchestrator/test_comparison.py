@@ -108,6 +108,16 @@ def test_smallest_within_tolerance_of_dense_on_validation() -> None:
     assert summary.within_tolerance.ratios["stored_bytes"].mean == 0.2
 
 
+def test_a_tie_with_the_tolerance_is_within_it_whatever_the_last_digit() -> None:
+    dense = confirmed("dense", 1.0, 0.0, None, spread=(0.99, 0.97, 0.95))
+    tied = confirmed("magnitude", 0.1, 0.0, None, spread=(0.96, 0.95, 0.97))
+    task = one_task([*dense, *tied])
+    assert task.dense is not None
+    [configuration] = [one for one in task.configurations if one.method == "magnitude"]
+    assert configuration.validation.mean < task.dense.validation.mean - 0.01, "in the last digit"
+    assert task.methods[0].within_tolerance == configuration
+
+
 def _magnitude(ratio: float, score: float) -> list[dict[str, Any]]:
     return confirmed("magnitude", ratio, score, score)
 
