@@ -16,6 +16,7 @@ Shapes: B = samples, K = classes of the weak network, V = calibration samples.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -94,6 +95,10 @@ def replacing_layer(
 ) -> PatchLayer:
     """The layer of the ways `calibrated` and, with the calibration left out, `score`: it trains nothing.
 
+    It is made to be stored in float16 [design], where scores of a narrow range need a large weight and a bias that
+    nearly cancel. The weight is rounded first, which moves the range by a two-thousandth at most; what is then too fine
+    for the bias lies on the weak network's probabilities, which add up to 1.
+
     Args:
         num_classes: K.
         target: Index of the class whose probability the module's score replaces.
@@ -104,10 +109,12 @@ def replacing_layer(
     """
     _require_class(target, num_classes)
     low, high = calibration
+    scale = _in_half(1 / (high - low))
+    shift = _in_half(-low * scale)
     weight = torch.cat([torch.eye(num_classes), torch.zeros(num_classes, 1)], dim=1)
-    weight[target, target], weight[target, num_classes] = 0.0, 1 / (high - low)
+    weight[target, :num_classes], weight[target, num_classes] = -low * scale - shift, scale
     bias = torch.zeros(num_classes)
-    bias[target] = -low / (high - low)
+    bias[target] = shift
     return PatchLayer(weight, bias, probabilities=True, squashed=squashed)
 
 
@@ -168,6 +175,12 @@ def unpatched(network: Network) -> Network:
         if name in names
     }
     return restore(Architecture((source, *restored), network.architecture.input_shape), tensors, like=network).eval()
+
+
+def _in_half(value: float) -> float:
+    """The nearest value of float16; the value itself where there is none."""
+    rounded = float(torch.tensor(value).half())
+    return rounded if math.isfinite(rounded) else value
 
 
 def _require_class(target: int, num_classes: int) -> None:

@@ -66,7 +66,19 @@ def test_the_network_computes_the_scores_of_the_formula(way: str) -> None:
         layer = replacing_layer(5, target=4, calibration=found, squashed=way == "heads")
         scores = patched(weak, module, layer).eval()(x)
         expected = patched_scores(weak(x), score, target=4, calibration=found)
-    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
+    # The width of the range is rounded to float16.
+    torch.testing.assert_close(scores, expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.9876, 0.99957), (0.9971, 0.9998), (0.9991, 0.99993), (-41.3, -40.9)])
+def test_a_narrow_range_survives_the_stored_form(low: float, high: float) -> None:
+    layer = replacing_layer(5, target=1, calibration=(low, high), squashed=False)
+    probabilities = torch.softmax(torch.randn(3, 5, generator=torch.Generator().manual_seed(0)), dim=1)
+    read = torch.cat([probabilities, torch.tensor([[low], [(low + high) / 2], [high]])], dim=1)
+    scores = torch.nn.functional.linear(read, layer.weight.half().float(), layer.bias.half().float())
+    assert scores[:, 1].tolist() == pytest.approx([0.0, 0.5, 1.0], abs=1e-3)
+    others = [0, 2, 3, 4]
+    assert torch.equal(scores[:, others], probabilities[:, others])
 
 
 def test_a_patch_costs_the_module_and_one_layer() -> None:
