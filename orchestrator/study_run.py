@@ -210,7 +210,7 @@ def _test(study: Study, folder: StudyFolder, ledger: Ledger, executor: Executor,
 def _reuse(study: Study, store: Store, observer: Observer) -> None:
     write_results(study, store)
     try:
-        write_reuse(study, store, load_tasks(study), observer.message)
+        write_reuse(study, store, load_tasks(study))
     except DataProblem as error:
         # A closed study is shown without its samples too; they are wanted for this alone.
         observer.message(f"reuse is not evaluated: {error}; `pare resume` tries again")

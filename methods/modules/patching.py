@@ -16,8 +16,7 @@ Shapes: B = samples, K = classes of the weak network, V = calibration samples.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -88,6 +87,10 @@ class PatchLayer:
     """Whether it reads the weak network's probabilities, else its logits."""
     squashed: bool
     """Whether it reads the sigmoid of the module's score."""
+
+    def as_stored(self) -> PatchLayer:
+        """With the values that an artefact keeps of it (see `methods.artefact.encode`)."""
+        return replace(self, weight=_as_stored(self.weight), bias=_as_stored(self.bias))
 
 
 def replacing_layer(
@@ -178,9 +181,12 @@ def unpatched(network: Network) -> Network:
 
 
 def _in_half(value: float) -> float:
-    """The nearest value of float16; the value itself where there is none."""
-    rounded = float(torch.tensor(value).half())
-    return rounded if math.isfinite(rounded) else value
+    return float(_as_stored(torch.tensor(value)))
+
+
+def _as_stored(tensor: Tensor) -> Tensor:
+    half = tensor.half()
+    return half.float() if bool(half.isfinite().all()) else tensor
 
 
 def _require_class(target: int, num_classes: int) -> None:

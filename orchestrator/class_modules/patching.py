@@ -126,7 +126,7 @@ def export_patched(
     effect = effect_of(deployed.network, weak, weak.task.validation, target=target, way=chosen)
     variant_sizes = Sizes(**deployed_sizes(deployed.network))
     weak_sizes = Sizes(**deployed_sizes(weak.network))
-    overhead = _macs(module.network) / _macs(module.library.network)
+    overhead = macs_of(module.network) / macs_of(module.library.network)
     scores = predict(deployed.network, weak.task.validation, normalization=weak.normalization, device="cpu")
     quality = classification_quality(
         scores.argmax(dim=1), weak.task.validation.targets.cpu(), class_names=weak.task.info.class_names
@@ -175,16 +175,14 @@ def export_patched(
 
 
 def patched_network(weak: WeakNetwork, module: StrongModule, *, target: int, way: Way) -> Network:
-    """The patched network, both parts as deployed; the layer behind them is not rounded yet."""
+    """The patched network as it is stored: deployed parts, and behind them the layer in float16."""
     return patched(weak.network, module.network, patch_layer(weak, module, target=target, way=way)).eval()
 
 
 def patched_deployed(weak: WeakNetwork, module: StrongModule, *, target: int, way: Way) -> Deployed:
-    """The patched network as it is stored, all of it in float16."""
-    stored = artefact.encode(patched_network(weak, module, target=target, way=way))
-    read = artefact.decode(stored)
-    assert isinstance(read, Network)
-    return Deployed(read, stored, weak.normalization)
+    """The patched network with its artefact."""
+    network = patched_network(weak, module, target=target, way=way)
+    return Deployed(network, artefact.encode(network), weak.normalization)
 
 
 def effect_of(network: Network, weak: WeakNetwork, split: Split, *, target: int, way: Way) -> PatchEffect:
@@ -232,7 +230,8 @@ def unpatch(file: Path, *, output: Path | None = None, force: bool = False) -> P
         )
     try:
         read = kind.read(file.read_bytes())
-        assert isinstance(read, Network)
+        if not isinstance(read, Network):
+            raise ValueError("class modules side by side are no patched network, so there is nothing to take off")
         network = unpatched(read)
     except OSError as error:
         raise StoreProblem(f"{file}: {error.strerror or error}") from error
@@ -284,5 +283,6 @@ def _card(module: StrongModule, overhead: float) -> dict[str, Any]:
     }
 
 
-def _macs(network: Network) -> int:
+def macs_of(network: Network) -> int:
+    """Multiply-accumulates for one sample."""
     return count_macs(network, network.architecture.input_shape)

@@ -191,11 +191,15 @@ def fitting_way(module: StrongModule, wanted: Way | None) -> Way:
 
 
 def patch_layer(weak: WeakNetwork, module: StrongModule, *, target: int, way: Way) -> PatchLayer:
-    """What stands behind the two.
+    """What stands behind the two, as it is stored.
 
     Raises:
         ExportRefused: The module cannot be calibrated.
     """
+    return _patch_layer(weak, module, target=target, way=way).as_stored()
+
+
+def _patch_layer(weak: WeakNetwork, module: StrongModule, *, target: int, way: Way) -> PatchLayer:
     num_classes = weak.network.architecture.num_outputs
     if way == "score":
         return replacing_layer(num_classes, target=target, squashed=True)

@@ -59,7 +59,7 @@ def _patch_row(one: PatchSummary) -> Markup:
         "tr",
         element("th", one.weak, scope="row"),
         element("td", one.strong),
-        element("td", one.way, element("small", f"{times(one.macs_ratio)} the MACs")),
+        element("td", one.way, element("small", f"{times(one.macs_ratio)} the MACs, n = {one.gain['f1'].n}")),
         element("td", before[0], element("small", before[1]), class_="n"),
         *(_gain_cell(one.gain[name]) for name in MEASURES),
         element("td", *(_over(over) if over else ()), class_="n"),

@@ -41,7 +41,7 @@ def reuse_lines(found: Reuse) -> list[str]:
             f"training, {words.score_and_spread(task.scratch)} trained from scratch; {mean_} points {interval}".rstrip()
             + "."
         )
-    return lines
+    return [*lines, *(f"Left out: {one}." for one in found.left_out)]
 
 
 def _points(share: float) -> str:

@@ -6,19 +6,20 @@ ways and classes are all tried, and modules of a new task are chosen on validati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from methods.contract import Split
-from methods.measure import count_macs, predict
+from methods.measure import predict
 from methods.modules.picks import ModulePick
-from methods.modules.reuse import best_modules, compose_across, module_f1
-from methods.networks.graph import Network
+from methods.modules.reuse import compose_across
 from methods.tasks import PreparedTask, TaskData, build_task, open_test
+from orchestrator.class_modules.choosing import choose, f1_as_stored
 from orchestrator.class_modules.composing import as_deployed
-from orchestrator.class_modules.patching import effect_of, patched_network
-from orchestrator.class_modules.sources import SourceRun, open_sources
+from orchestrator.class_modules.inputs import require_same_inputs
+from orchestrator.class_modules.patching import effect_of, macs_of, patched_network
+from orchestrator.class_modules.sources import SourceRun, Wish, open_sources
 from orchestrator.class_modules.weak import StrongModule, WeakNetwork, open_module, open_weak
 from orchestrator.comparison import Comparison, Configuration
 from orchestrator.deployment import deployed
@@ -28,7 +29,6 @@ from orchestrator.spec import NewTaskScenario, PatchScenario, Study
 from orchestrator.store import Store
 
 Row = dict[str, Any]
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,8 @@ class _Stage:
         yield "test", self.test[task]
 
 
-def evaluate_reuse(
-    study: Study, store: Store, data: Mapping[str, TaskData], comparison: Comparison, *, tell: Tell = lambda _: None
-) -> list[Row]:
-    """Rows of the reuse table, see `orchestrator.reuse.table`.
+def evaluate_reuse(study: Study, store: Store, data: Mapping[str, TaskData], comparison: Comparison) -> list[Row]:
+    """Rows of the reuse table, see `orchestrator.reuse.table`; what cannot be carried out has a row with the reason.
 
     Reads the test split, so the study's own must have been opened before: nothing is searched after that.
 
@@ -64,7 +62,6 @@ def evaluate_reuse(
         study: With `reuse`.
         data: Of its tasks, test splits included.
         comparison: Of its confirmed runs.
-        tell: Hears in a sentence of each scenario that cannot be carried out; the others go on.
     """
     assert study.reuse is not None
     stage = _Stage(
@@ -80,64 +77,75 @@ def evaluate_reuse(
     )
     rows: list[Row] = []
     if study.reuse.patch is not None:
-        rows += _patches(study.reuse.patch, stage, tell)
+        rows += _patches(study.reuse.patch, stage)
     for scenario in study.reuse.new_tasks:
-        rows += _new_task(scenario, stage, tell)
+        rows += _new_task(scenario, stage)
     return [{"study": study.name, **row} for row in rows]
 
 
 def _chosen(comparison: Comparison) -> dict[str, Configuration]:
     found: dict[str, Configuration] = {}
     for task in comparison.tasks:
-        if task.dense is not None:
-            found[f"{task.task}/{task.dense.method}"] = task.dense
+        for label in comparison.terms.dense_labels:
+            # A study may have several, e.g. one that is trained too short to be patched.
+            own = [one for one in task.configurations if one.method == label]
+            if own:
+                found[f"{task.task}/{label}"] = max(own, key=lambda one: (one.validation.mean, -one.trial))
         for one in deployed(task, comparison.terms):
             found[f"{task.task}/{one.configuration.method}"] = one.configuration
     return found
 
 
-def _missing(cells: Sequence[str], stage: _Stage, what: str, tell: Tell) -> bool:
+def _lacking(cells: Sequence[str], stage: _Stage) -> str:
+    """Why a scenario of these cells cannot begin; empty: it can."""
     lacking = [cell for cell in cells if cell not in stage.chosen]
-    if lacking:
-        tell(f"{what} left out: {', '.join(lacking)} has no configuration that finished with every seed")
-    return bool(lacking)
+    return f"{', '.join(lacking)} has no configuration that finished with every seed" if lacking else ""
 
 
-def _patches(scenario: PatchScenario, stage: _Stage, tell: Tell) -> Iterator[Row]:
+def _patches(scenario: PatchScenario, stage: _Stage) -> Iterator[Row]:
     for weak_cell in scenario.weak:
         for strong_cell in scenario.strong:
-            what = f"patching {weak_cell} with {strong_cell}"
-            if _missing((weak_cell, strong_cell), stage, what, tell):
+            pair = {"kind": "patch", "weak": weak_cell, "strong": strong_cell}
+            if reason := _lacking((weak_cell, strong_cell), stage):
+                yield pair | {"reason": reason}
                 continue
             for seed in stage.study.seeds:
-                try:
-                    # All of a seed or nothing: means over classes compare seeds.
-                    yield from list(_patched(weak_cell, strong_cell, seed, scenario, stage))
-                except PareError as error:
-                    tell(f"{what} left out for seed {seed}: {error}")
+                for row in _patched(weak_cell, strong_cell, seed, scenario, stage):
+                    yield pair | {"seed": seed} | row
 
 
 def _patched(weak_cell: str, strong_cell: str, seed: int, scenario: PatchScenario, stage: _Stage) -> Iterator[Row]:
-    names = {cell: cell.partition("/")[0] for cell in (weak_cell, strong_cell)}
-    weak = open_weak(
-        stage.store,
-        stage.key(weak_cell, seed),
-        variant=stage.chosen[weak_cell].variant,
-        task=stage.tasks[names[weak_cell], seed],
-    )
-    strong_task = stage.tasks[names[strong_cell], seed]
-    common = [name for name in weak.task.info.class_names if name in strong_task.info.class_names]
+    try:
+        weak, modules = _opened(weak_cell, strong_cell, seed, stage)
+    except PareError as error:
+        yield {"reason": str(error)}
+        return
+    for way in scenario.ways:
+        if way == "score" and not modules[0].has_head:
+            continue
+        try:
+            # All classes or none: means over classes compare seeds.
+            yield from [row for module in modules for row in _effects(weak, module, way, stage.splits(weak_cell, seed))]
+        except PareError as error:
+            yield {"way": way, "reason": str(error)}
+
+
+def _opened(weak_cell: str, strong_cell: str, seed: int, stage: _Stage) -> tuple[WeakNetwork, list[StrongModule]]:
+    """The weak network, and a module for each class that both know.
+
+    Raises:
+        PareError: They do not fit together, or one of them cannot be read.
+    """
+    weak_task, strong_task = (stage.tasks[cell.partition("/")[0], seed] for cell in (weak_cell, strong_cell))
+    weak = open_weak(stage.store, stage.key(weak_cell, seed), variant=stage.chosen[weak_cell].variant, task=weak_task)
+    common = [name for name in weak_task.info.class_names if name in strong_task.info.class_names]
     if not common:
-        raise ExportRefused(f"the two have no class in common: {weak_cell} knows {weak.task.info.class_names}")
-    shared = {"kind": "patch", "seed": seed, "weak": weak_cell, "strong": strong_cell}
+        raise ExportRefused(
+            f"the two have no class in common: {weak_cell} knows {', '.join(weak_task.info.class_names)}"
+        )
     key = stage.key(strong_cell, seed)
     library = stored_library(stage.store, key)
-    for name in common:
-        module = open_module(stage.store, key, name, weak=weak, task=strong_task, library=library)
-        for way in scenario.ways:
-            if way == "score" and not module.has_head:
-                continue
-            yield from (shared | row for row in _effects(weak, module, way, stage.splits(weak_cell, seed)))
+    return weak, [open_module(stage.store, key, name, weak=weak, task=strong_task, library=library) for name in common]
 
 
 def _effects(weak: WeakNetwork, module: StrongModule, way: Any, splits: Iterator[tuple[str, Split]]) -> Iterator[Row]:
@@ -156,73 +164,59 @@ def _effects(weak: WeakNetwork, module: StrongModule, way: Any, splits: Iterator
             **{f"before_{name}": value for name, value in asdict(effect.before).items()},
             **{f"after_{name}": value for name, value in asdict(effect.after).items()},
             **{f"control_{name}": value for name, value in control.items()},
-            "weak_macs": _macs(weak.network),
-            "macs": _macs(network),
+            "weak_macs": macs_of(weak.network),
+            "macs": macs_of(network),
         }
 
 
-def _new_task(scenario: NewTaskScenario, stage: _Stage, tell: Tell) -> Iterator[Row]:
+def _new_task(scenario: NewTaskScenario, stage: _Stage) -> Iterator[Row]:
     scratch_cell = f"{scenario.task}/{scenario.scratch}"
-    what = f"new task {scenario.task}"
-    if _missing((scratch_cell, *scenario.sources), stage, what, tell):
+    place = {"kind": "new_task", "weak": scratch_cell, "strong": ", ".join(scenario.sources)}
+    if reason := _lacking((scratch_cell, *scenario.sources), stage):
+        yield place | {"reason": reason}
         return
     for seed in stage.study.seeds:
         try:
-            sources = open_sources(stage.store, [stage.key(cell, seed) for cell in scenario.sources])
-            scratch = open_weak(
-                stage.store,
-                stage.key(scratch_cell, seed),
-                variant=stage.chosen[scratch_cell].variant,
-                task=stage.tasks[scenario.task, seed],
-            )
-            picks = _picks(scratch.task, sources)
+            rows = list(_composed(scenario, scratch_cell, seed, stage))
         except PareError as error:
-            tell(f"{what} left out for seed {seed}: {error}")
-            continue
-        normalization = picks[0].normalization
-        composed = as_deployed(compose_across(picks), normalization).network
-        for split, samples in stage.splits(scratch_cell, seed):
-            scores = predict(composed, samples, normalization=normalization, device="cpu")
-            targets = samples.targets.cpu()
-            yield {
-                "kind": "new_task",
-                "seed": seed,
-                "split": split,
-                "num_samples": len(samples),
-                "weak": scratch_cell,
-                "strong": ", ".join(scenario.sources),
-                "weak_run": scratch.result.key,
-                "strong_run": ", ".join(source.key for source in sources),
-                "accuracy": float((scores.argmax(dim=1) == targets).double().mean()),
-                "scratch_accuracy": float((scratch.logits(samples).argmax(dim=1) == targets).double().mean()),
-                "weak_macs": _macs(scratch.network),
-                "macs": _macs(composed),
-            }
+            rows = [{"reason": str(error)}]
+        yield from (place | {"seed": seed} | row for row in rows)
 
 
-def _picks(task: PreparedTask, sources: Sequence[SourceRun]) -> list[ModulePick]:
-    """For each class of the task the module with the best F1 on validation samples of the classes its library knows."""
-    names = task.info.class_names
-    unknown = [name for name in names if not any(source.knows(name) for source in sources)]
+def _composed(scenario: NewTaskScenario, scratch_cell: str, seed: int, stage: _Stage) -> Iterator[Row]:
+    sources = open_sources(stage.store, [stage.key(cell, seed) for cell in scenario.sources])
+    scratch = open_weak(
+        stage.store,
+        stage.key(scratch_cell, seed),
+        variant=stage.chosen[scratch_cell].variant,
+        task=stage.tasks[scenario.task, seed],
+    )
+    for source in sources:
+        require_same_inputs((scratch.result, scratch.network), (source.result, source.library.network))
+    picks = _picks(scratch.task.info.class_names, sources)
+    normalization = picks[0].normalization
+    composed = as_deployed(compose_across(picks), normalization).network
+    for split, samples in stage.splits(scratch_cell, seed):
+        scores = predict(composed, samples, normalization=normalization, device="cpu")
+        targets = samples.targets.cpu()
+        yield {
+            "split": split,
+            "num_samples": len(samples),
+            "weak_run": scratch.result.key,
+            "strong_run": ", ".join(source.key for source in sources),
+            "accuracy": float((scores.argmax(dim=1) == targets).double().mean()),
+            "scratch_accuracy": float((scratch.logits(samples).argmax(dim=1) == targets).double().mean()),
+            "weak_macs": macs_of(scratch.network),
+            "macs": macs_of(composed),
+        }
+
+
+def _picks(class_names: Sequence[str], sources: Sequence[SourceRun]) -> list[ModulePick]:
+    """For each class the module with the best F1 on its own run's validation samples: those of the new task may have
+    trained it."""
+    unknown = [name for name in class_names if not any(source.knows(name) for source in sources)]
     if unknown:
         raise UnknownRecord(f"no module of the class '{unknown[0]}' in any of the cells")
-    table = [_f1(task, source) for source in sources]
-    chosen = best_modules(table)
-    return [sources[index].pick(name) for index, name in zip(chosen, names, strict=True)]
-
-
-def _f1(task: PreparedTask, source: SourceRun) -> list[float]:
-    """Of the source's modules, in the order of the task's classes; not a number where it has none of a class."""
-    names = task.info.class_names
-    # A class that the task has not gets a label of its own, which no sample has.
-    labels = [
-        names.index(name) if name in names else len(names) + place
-        for place, name in enumerate(source.library.class_names)
-    ]
-    found = module_f1(source.library, task.validation, labels=labels, normalization=source.normalization, device="cpu")
-    by_name = dict(zip(source.library.class_names, found, strict=True))
-    return [by_name.get(name, float("nan")) for name in names]
-
-
-def _macs(network: Network) -> int:
-    return count_macs(network, network.architecture.input_shape)
+    by_key = {source.key: source for source in sources}
+    chosen = choose([Wish(name) for name in class_names], sources, f1_as_stored(sources))
+    return [by_key[choice.run_key].pick(choice.class_name) for choice in chosen]

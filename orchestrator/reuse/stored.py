@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -28,15 +28,14 @@ def is_wanting(study: Study, store: Store) -> bool:
     return study.reuse is not None and folder.read_test() is not None and folder.read_file(FILE) is None
 
 
-def write_reuse(study: Study, store: Store, data: Mapping[str, TaskData], tell: Callable[[str], None]) -> None:
+def write_reuse(study: Study, store: Store, data: Mapping[str, TaskData]) -> None:
     """Evaluate the study's scenarios and keep the table.
 
     Args:
         study: Its results table must be up to date.
         data: Of its tasks, test splits included.
-        tell: Hears of what is left out.
     """
-    rows = evaluate_reuse(study, store, data, compare(store, study.name), tell=tell)
+    rows = evaluate_reuse(study, store, data, compare(store, study.name))
     store.study(study.name).write_file(FILE, table_bytes(reuse_table(rows)))
 
 

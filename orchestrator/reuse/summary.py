@@ -52,12 +52,16 @@ class Reuse:
     split: str
     patches: tuple[PatchSummary, ...]
     new_tasks: tuple[NewTaskSummary, ...]
+    left_out: tuple[str, ...] = ()
+    """What could not be done, and why, in sentences."""
 
 
 def summarise(rows: Iterable[Row], *, split: str = "test") -> Reuse | None:
-    """Summarise the rows of one split; None where there are none."""
-    own = [row for row in rows if row["split"] == split]
-    if not own:
+    """Summarise the rows of one split; None where there are none, and nothing was left out either."""
+    given = list(rows)
+    own = [row for row in given if row["split"] == split]
+    left_out = tuple(_left_out(row) for row in given if row["reason"] is not None)
+    if not own and not left_out:
         return None
     patches: dict[tuple[str, str, str], list[Row]] = {}
     tasks: dict[tuple[str, str], list[Row]] = {}
@@ -70,7 +74,16 @@ def summarise(rows: Iterable[Row], *, split: str = "test") -> Reuse | None:
         split,
         tuple(_patch(*place, found) for place, found in patches.items()),
         tuple(_new_task(weak, strong, found) for (weak, strong), found in tasks.items()),
+        left_out,
     )
+
+
+def _left_out(row: Row) -> str:
+    what = f"{row['weak']} with modules of {row['strong']}"
+    way = f" ({row['way']})" if row["way"] else ""
+    seed = "" if row["seed"] is None else f", seed {row['seed']}"
+    kind = "patching" if row["kind"] == "patch" else "the new task against"
+    return f"{kind} {what}{way}{seed}: {row['reason']}"
 
 
 def _patch(weak: str, strong: str, way: str, rows: Sequence[Row]) -> PatchSummary:

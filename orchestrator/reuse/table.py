@@ -1,4 +1,4 @@
-"""Results of reuse as one Arrow table: a row for each patch, and for each new task, of each seed and split."""
+"""Results of reuse as one Arrow table: a row per patch or new task, seed and split, and one for what was left out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ COLUMNS = (
     Column("study", pa.string(), "Name of the study."),
     Column("kind", pa.string(), "`patch` (a weak network mended) or `new_task` (a task made of modules)."),
     Column("seed", pa.int64(), "Seed of all runs that take part."),
-    Column("split", pa.string(), "Samples of the weak network's or the new task: `validation` or `test`."),
+    Column(
+        "split",
+        pa.string(),
+        "Samples of the weak network's or the new task: `validation` or `test`. Validation samples of a new task may "
+        "have trained a module that is a part of it.",
+    ),
     Column("num_samples", pa.int64(), "How many these are."),
     Column("weak", pa.string(), "Cell (task/method) whose network is mended; of a new task that trained from scratch."),
     Column("strong", pa.string(), "Cell whose module is taken; of a new task all cells, with commas between."),
@@ -39,6 +44,7 @@ COLUMNS = (
     Column("scratch_accuracy", pa.float64(), "Of a new task: of the network trained from scratch."),
     Column("weak_macs", pa.int64(), "Multiply-accumulates of the weak network, or of that trained from scratch."),
     Column("macs", pa.int64(), "Of the patched network, or of the modules put together."),
+    Column("reason", pa.string(), "Why this was not done; all figures are null then. Null of what was measured."),
 )
 SCHEMA = pa.schema([pa.field(c.name, c.type, metadata={"description": c.description}) for c in COLUMNS])
 

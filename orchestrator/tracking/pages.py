@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Collection, Mapping
 from urllib.parse import quote
 
@@ -11,6 +12,8 @@ from orchestrator.tracking.tracked_run import TrackedRun
 
 NOTE_TAG = "mlflow.note.content"
 """Markdown that MLflow shows on the page of an experiment or a run; people may write their own there."""
+MOST_CHARACTERS = 8000
+"""Of a run's tag; what MLflow (3.17) is given beyond that it cuts off and says nothing."""
 _VIEW_TAG = "mlflow.sharedViewState."
 """Where MLflow's own button "Share view" keeps a view (3.17). A version that cannot read it shows its default view."""
 _TRAINING = "workflowType=machine_learning"
@@ -55,7 +58,7 @@ def parent_note(experiment_id: str, run_id: str, question: str, *, table: str, p
         picture: Name of the artifact that shows accuracy against size.
     """
     artifacts = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts"
-    tables = "`comparison.md` is this table; " if table else ""
+    tables = "`comparison.md` is the comparison as a table; " if table else ""
     leads = (
         f"**[The report]({artifacts}/report.html)** is the artifact `report.html`: intervals, who differs from whom, "
         f"every configuration, all runs. {tables}`results.parquet` has a row for each network and seed, "
@@ -64,7 +67,11 @@ def parent_note(experiment_id: str, run_id: str, question: str, *, table: str, p
         "runs are the trainings; the note of the experiment leads to them."
     )
     shown = f"![accuracy against size](get-artifact?path={quote(picture)}&run_uuid={run_id})" if picture else ""
-    return "\n\n".join(part for part in (question, table.strip(), leads, shown) if part) + "\n"
+    note = "\n\n".join(part for part in (question, table.strip(), leads, shown) if part) + "\n"
+    if len(note) <= MOST_CHARACTERS:
+        return note
+    elsewhere = f"The comparison is too long for a note: [comparison.md]({artifacts}/comparison.md)."
+    return "\n\n".join(part for part in (question, elsewhere, leads, shown) if part)[:MOST_CHARACTERS]
 
 
 def run_note(run: TrackedRun, *, store: str) -> str:
@@ -82,7 +89,7 @@ def run_note(run: TrackedRun, *, store: str) -> str:
     else:
         lines.append(f"It {record.status.replace('_', ' ')}: {record.reason or 'no reason was recorded'}.")
     if record.status == "finished":
-        lines.append(f"\nAgain: `pare rerun {record.run.key} --store {store}`")
+        lines.append(f"\nAgain: `pare rerun {record.run.key} --store {shlex.quote(store)}`")
     return "\n".join(lines) + "\n"
 
 
