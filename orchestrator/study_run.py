@@ -22,6 +22,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.locked_test import open_locked_test, runs_are_chosen
 from orchestrator.machine import machine_faults
 from orchestrator.progress import Observer, SilentProgress
+from orchestrator.restoring import lost_records, restore
 from orchestrator.reuse.stored import is_wanting, write_reuse
 from orchestrator.search import open_storage
 from orchestrator.spec import Study
@@ -84,6 +85,7 @@ def run_study(study: Study, *, observer: Observer | None = None) -> StudySummary
             what its earlier runs were made of has changed.
         DataProblem: A data set cannot be loaded.
         StoreProblem: The store cannot be read or written, or another coordinator works on this study.
+        RunFailed: A run that the store has lost cannot be trained again.
         ServiceMissing: The executor cannot be started.
     """
     observer = observer or SilentProgress()
@@ -96,6 +98,7 @@ def run_study(study: Study, *, observer: Observer | None = None) -> StudySummary
     with folder.lock(" ".join(["pare", *sys.argv[1:]])) as lock:
         keep_spec(study, folder)
         tracker = open_tracker(study.tracking, store_uri=store.uri)
+        _restore(study, store, observer)
         if folder.read_test() is None:
             done = _execute_phases(study, store, lock, tracker, observer)
         else:
@@ -126,6 +129,19 @@ def run_study(study: Study, *, observer: Observer | None = None) -> StudySummary
         lines=views.lines,
         tracking_problem=tracker.problem or "",
     )
+
+
+def _restore(study: Study, store: Store, observer: Observer) -> None:
+    """Make good what somebody deleted: every view is made of it, of a closed study too."""
+    folder = store.study(study.name)
+    lost = lost_records(folder, store)
+    if not lost:
+        return
+    observer.message(f"{len(lost)} finished runs are not in the store any more, so they are trained again")
+    tasks = load_tasks(study, observer.message)
+    refuse_changed_ground(study, folder.records(), tasks)
+    with open_executor(study, _worker_settings(study, store), tasks) as executor, _sigterm_interrupts():
+        restore(lost, study, store, executor)
 
 
 def _absolute(uri: str) -> str:

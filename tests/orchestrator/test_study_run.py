@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from methods import registry
@@ -96,6 +98,31 @@ def test_interrupted_in_any_phase_a_study_has_its_views_and_goes_on(
     assert _ledger(study) == _ledger(undisturbed)
     sheets = [_folder(each).read_test() or {} for each in (study, undisturbed)]
     assert set(sheets[0]["rows"]) == set(sheets[1]["rows"])
+
+
+def _results(store: Path) -> list[tuple[str, int, float, float]]:
+    table = pq.read_table(store / "studies/tiny/results.parquet").to_pylist()
+    return [(row["method"], row["seed"], row["val_score"], row["test_score"]) for row in table]
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_run_that_somebody_deleted_is_trained_again_of_a_closed_study_too(closed: bool, tmp_path: Path) -> None:
+    study = _study(tmp_path)
+    run_study(study)
+    folder = _folder(study)
+    if not closed:
+        (tmp_path / "studies/tiny/test.json").unlink()
+    ledger, before, results = _ledger(study), _written(study), _results(tmp_path)
+    lost = next(record.run.key for record in folder.records() if record.run.method == "magnitude")
+    shutil.rmtree(tmp_path / "runs" / lost)
+    told = _Messages()
+    assert run_study(study, observer=told).status == "finished"
+    assert any("1 finished runs are not in the store" in message for message in told.heard)
+    assert _ledger(study) == ledger
+    assert {key: at for key, at in _written(study).items() if key != lost} == {
+        key: at for key, at in before.items() if key != lost
+    }
+    assert _results(tmp_path) == results
 
 
 # The writes of an outcome, a record, the choice of runs to test, what the test said, and the results table.
