@@ -77,8 +77,6 @@ class StrongModule:
     network: Network
     normalization: Normalization
     """Of its inputs: the weak network's."""
-    own_normalization: Normalization
-    """Of the run that it comes from."""
     task: PreparedTask
 
     @property
@@ -159,7 +157,7 @@ def open_module(
     own = required_normalization(result)
     network = module_reading(ModulePick(library, class_name, own), weak.normalization)
     deployed = as_network(artefact.decode(artefact.encode(deployed_form(network))))
-    return StrongModule(result, library, class_name, deployed, weak.normalization, own, task or _task(result))
+    return StrongModule(result, library, class_name, deployed, weak.normalization, task or _task(result))
 
 
 def parse_way(name: str | None) -> Way | None:

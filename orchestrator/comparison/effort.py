@@ -21,12 +21,15 @@ def effort_of(rows: Iterable[Row]) -> dict[str, Effort]:
 
 def _effort(runs: list[Row]) -> Effort:
     searched = [row for row in runs if row["phase"] == "search"]
+    found = {row["run_key"] for row in searched}
+    # The search's own run stands for its seed when a configuration is confirmed.
+    confirmed = [row for row in runs if row["phase"] == "confirm" and row["run_key"] not in found]
     return Effort(
         trials=len(searched),
         stopped_early=sum(row["status"] == "stopped_early" for row in searched),
         failed=sum(row["status"] == "failed" for row in runs),
         search_seconds=sum(map(_seconds, searched)),
-        confirm_seconds=sum(_seconds(row) for row in runs if row["phase"] == "confirm"),
+        confirm_seconds=sum(map(_seconds, confirmed)),
     )
 
 

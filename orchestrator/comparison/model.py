@@ -109,10 +109,7 @@ class Effort:
     search_seconds: float
     """Of a device, of results that were in the store already as well."""
     confirm_seconds: float
-
-    @property
-    def seconds(self) -> float:
-        return self.search_seconds + self.confirm_seconds
+    """Beyond the search, whose runs count for their seed."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.comparison import compare
-from orchestrator.errors import StoreProblem, UnknownRecord
+from orchestrator.errors import StoreProblem
 from orchestrator.report.markdown import comparison_table
 from orchestrator.runs import Record
 from orchestrator.store import Store
@@ -96,7 +96,7 @@ class ParentRun:
     def _table(self) -> str:
         try:
             return comparison_table(compare(self._store, self._execution.study))
-        except (StoreProblem, UnknownRecord):
+        except StoreProblem:
             # Results that cannot be read have no report either, which says why; the run must end all the same.
             return ""
 

@@ -34,6 +34,8 @@ class StoredRuns:
         self.first_seed = found.seeds[0] if found else None
         """None when the study's file cannot be read here."""
         self._settings = found.report if found else ReportSettings()
+        self._results: dict[str, RunResult] = {}
+        """Key -> result, which never changes: a store far away is asked for each once."""
         self._dense_scores: dict[tuple[str, int], float] = {}
         self._test_rows: Mapping[str, Mapping[str, float]] = {}
         self.refresh()
@@ -42,14 +44,16 @@ class StoredRuns:
         """Read what headlines are measured against, and what the test said."""
         for record in self._folder.records():
             if record.run.method == "dense" and record.status == "finished":
-                self._note_dense(record, self._store.read_outcome(record.run.key))
+                self._note_dense(record, self._result(record.run.key))
         self._test_rows = (self._folder.read_test() or {}).get("rows", {})
 
     def shape(self, record: Record, result: RunResult | None) -> TrackedRun:
         """What MLflow is to show of a record; None as `result` of a finished one: read it from the store."""
         key = record.run.key
         if result is None and record.status == "finished":
-            result = self._store.read_outcome(key)
+            result = self._result(key)
+        elif result is not None:
+            self._results[key] = result
         self._note_dense(record, result)
         best = None
         if result is not None:
@@ -72,6 +76,12 @@ class StoredRuns:
             failed_at=failures[-1].at if failures else None,
             colour=self._colours.get(record.method),
         )
+
+    def _result(self, key: str) -> RunResult | None:
+        known = self._results.get(key)
+        if known is None and (known := self._store.read_outcome(key)) is not None:
+            self._results[key] = known
+        return known
 
     def _tested(self, key: str, best: GradedVariant) -> dict[str, float]:
         """What the test said of a run's headline, and of its compositions in one figure."""

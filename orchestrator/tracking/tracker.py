@@ -101,7 +101,7 @@ class MlflowTracker:
     def _add_all(self) -> None:
         """Every record again, one entry each, and the networks and figures of confirmed ones.
 
-        Those that are right already cost a look into a dictionary.
+        Those that are right already cost a look at what is known of their results.
         """
         assert self._execution is not None, "start comes first"
         self._backlog.add("results", lambda experiment: experiment.refresh())
