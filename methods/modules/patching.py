@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from methods.networks.architecture import Architecture, Node
@@ -87,6 +88,12 @@ class PatchLayer:
     """Whether it reads the weak network's probabilities, else its logits."""
     squashed: bool
     """Whether it reads the sigmoid of the module's score."""
+
+    def scores(self, weak_logits_BK: Tensor, module_score_B: Tensor) -> Tensor:
+        """(B, K): what the patched network answers where its two parts say this."""
+        weak = torch.softmax(weak_logits_BK, dim=1) if self.probabilities else weak_logits_BK
+        module = module_score_B.sigmoid() if self.squashed else module_score_B
+        return F.linear(torch.cat([weak, module[:, None]], dim=1), self.weight, self.bias)
 
     def as_stored(self) -> PatchLayer:
         """With the values that an artefact keeps of it (see `methods.artefact.encode`)."""

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from methods import artefact
 from methods.contract import Split
 from methods.export import FORMATS, Deployed, format_of
@@ -123,11 +125,11 @@ def export_patched(
     default = f"{weak_key}-patched-{digest_of([weak_key, strong_key, class_name, name, chosen])}{kind.suffix}"
     place = choose_place(output, default, force=force)
     deployed = patched_deployed(weak, module, target=target, way=chosen)
-    effect = effect_of(deployed.network, weak, weak.task.validation, target=target, way=chosen)
     variant_sizes = Sizes(**deployed_sizes(deployed.network))
     weak_sizes = Sizes(**deployed_sizes(weak.network))
     overhead = macs_of(module.network) / macs_of(module.library.network)
     scores = predict(deployed.network, weak.task.validation, normalization=weak.normalization, device="cpu")
+    effect = effect_of(scores, weak, weak.task.validation, target=target, way=chosen)
     quality = classification_quality(
         scores.argmax(dim=1), weak.task.validation.targets.cpu(), class_names=weak.task.info.class_names
     )
@@ -174,19 +176,17 @@ def export_patched(
     )
 
 
-def patched_network(weak: WeakNetwork, module: StrongModule, *, target: int, way: Way) -> Network:
-    """The patched network as it is stored: deployed parts, and behind them the layer in float16."""
-    return patched(weak.network, module.network, patch_layer(weak, module, target=target, way=way)).eval()
-
-
 def patched_deployed(weak: WeakNetwork, module: StrongModule, *, target: int, way: Way) -> Deployed:
-    """The patched network with its artefact."""
-    network = patched_network(weak, module, target=target, way=way)
+    """The patched network as it is stored: deployed parts, and behind them the layer in float16."""
+    network = patched(weak.network, module.network, patch_layer(weak, module, target=target, way=way)).eval()
     return Deployed(network, artefact.encode(network), weak.normalization)
 
 
-def effect_of(network: Network, weak: WeakNetwork, split: Split, *, target: int, way: Way) -> PatchEffect:
+def effect_of(after_NK: Tensor, weak: WeakNetwork, split: Split, *, target: int, way: Way) -> PatchEffect:
     """What the patch does on some samples of the weak run's task.
+
+    Args:
+        after_NK: What the patched network answers.
 
     Raises:
         ExportRefused: There are none of the class, or none of the others.
@@ -199,12 +199,11 @@ def effect_of(network: Network, weak: WeakNetwork, split: Split, *, target: int,
             f"'{weak.task.info.class_names[target]}'; a patch is measured on some of it and some of the others, so "
             "take a task with more samples"
         )
-    after = predict(network, split, normalization=weak.normalization, device="cpu")
     control = control_scores(weak, split) if way == "trained_head" else None
     return PatchEffect(
         num_samples=len(split),
         before=target_quality(weak.logits(split), targets, target=target),
-        after=target_quality(after, targets, target=target),
+        after=target_quality(after_NK, targets, target=target),
         control=None if control is None else target_quality(control, targets, target=target),
     )
 

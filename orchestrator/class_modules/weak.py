@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,22 @@ if TYPE_CHECKING:
     from orchestrator.store import Store
 
 
+class _Outputs:
+    """What a network says of whole splits, computed once for each."""
+
+    def __init__(self, network: Network, normalization: Normalization) -> None:
+        self._network = network
+        self._normalization = normalization
+        self._known: dict[int, tuple[Split, Tensor]] = {}
+        """With the splits themselves, so that their identities stay their own."""
+
+    def of(self, split: Split) -> Tensor:
+        if id(split) not in self._known:
+            found = predict(self._network, split, normalization=self._normalization, device="cpu")
+            self._known[id(split)] = (split, found)
+        return self._known[id(split)][1]
+
+
 @dataclass(frozen=True, eq=False)
 class WeakNetwork:
     """A classifier of a finished run, as deployed."""
@@ -42,7 +58,6 @@ class WeakNetwork:
     network: Network
     normalization: Normalization
     task: PreparedTask
-    _logits: dict[int, tuple[Split, Tensor]] = field(default_factory=dict)
 
     @cached_property
     def control(self) -> tuple[Tensor, Tensor]:
@@ -60,11 +75,11 @@ class WeakNetwork:
 
     def logits(self, split: Split) -> Tensor:
         """(N, K); computed once for each split, as every class of it may be patched."""
-        # With the split itself, so that its identity stays its own.
-        if id(split) not in self._logits:
-            found = predict(self.network, split, normalization=self.normalization, device="cpu")
-            self._logits[id(split)] = (split, found)
-        return self._logits[id(split)][1]
+        return self._outputs.of(split)
+
+    @cached_property
+    def _outputs(self) -> _Outputs:
+        return _Outputs(self.network, self.normalization)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +99,12 @@ class StrongModule:
         return self.library.heads is not None
 
     def scores(self, split: Split) -> Tensor:
-        """Before the sigmoid, where there is one; float32 (N,)."""
-        return predict(self.network, split, normalization=self.normalization, device="cpu")[:, 0]
+        """Before the sigmoid, where there is one; float32 (N,); computed once for each split, for all ways."""
+        return self._outputs.of(split)[:, 0]
+
+    @cached_property
+    def _outputs(self) -> _Outputs:
+        return _Outputs(self.network, self.normalization)
 
     def calibration(self) -> tuple[float, float]:
         """Extremes of its score on validation samples of its class, behind the sigmoid where it has a head.

@@ -12,15 +12,16 @@ from typing import Any
 
 from methods.contract import Split
 from methods.measure import predict
+from methods.modules.patching import patched
 from methods.modules.picks import ModulePick
 from methods.modules.reuse import compose_across
 from methods.tasks import PreparedTask, TaskData, build_task, open_test
 from orchestrator.class_modules.choosing import choose, f1_as_stored
 from orchestrator.class_modules.composing import as_deployed
 from orchestrator.class_modules.inputs import require_same_inputs
-from orchestrator.class_modules.patching import effect_of, macs_of, patched_network
+from orchestrator.class_modules.patching import effect_of, macs_of
 from orchestrator.class_modules.sources import SourceRun, Wish, open_sources
-from orchestrator.class_modules.weak import StrongModule, WeakNetwork, open_module, open_weak
+from orchestrator.class_modules.weak import StrongModule, WeakNetwork, open_module, open_weak, patch_layer
 from orchestrator.comparison import Comparison, Configuration
 from orchestrator.deployment import deployed
 from orchestrator.errors import ExportRefused, PareError, UnknownRecord
@@ -150,9 +151,12 @@ def _opened(weak_cell: str, strong_cell: str, seed: int, stage: _Stage) -> tuple
 
 def _effects(weak: WeakNetwork, module: StrongModule, way: Any, splits: Iterator[tuple[str, Split]]) -> Iterator[Row]:
     target = weak.class_index(module.class_name)
-    network = patched_network(weak, module, target=target, way=way)
+    layer = patch_layer(weak, module, target=target, way=way)
+    macs = macs_of(patched(weak.network, module.network, layer))
     for split, samples in splits:
-        effect = effect_of(network, weak, samples, target=target, way=way)
+        # What the patched network answers, without asking its parts again for each class and way.
+        after = layer.scores(weak.logits(samples), module.scores(samples))
+        effect = effect_of(after, weak, samples, target=target, way=way)
         control = {} if effect.control is None else asdict(effect.control)
         yield {
             "split": split,
@@ -165,7 +169,7 @@ def _effects(weak: WeakNetwork, module: StrongModule, way: Any, splits: Iterator
             **{f"after_{name}": value for name, value in asdict(effect.after).items()},
             **{f"control_{name}": value for name, value in control.items()},
             "weak_macs": macs_of(weak.network),
-            "macs": macs_of(network),
+            "macs": macs,
         }
 
 

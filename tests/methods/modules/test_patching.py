@@ -66,6 +66,7 @@ def test_the_network_computes_the_scores_of_the_formula(way: str) -> None:
         layer = replacing_layer(5, target=4, calibration=found, squashed=way == "heads")
         scores = patched(weak, module, layer).eval()(x)
         expected = patched_scores(weak(x), score, target=4, calibration=found)
+    torch.testing.assert_close(scores, layer.scores(weak(x), module(x)[:, 0]))
     # The width of the range is rounded to float16.
     torch.testing.assert_close(scores, expected, atol=1e-3, rtol=1e-3)
 

@@ -20,7 +20,7 @@ from methods.modules.patch_effect import TargetQuality, target_quality
 from methods.modules.patching import Way, patched_scores
 from methods.task_spec import DataSpec, NetworkSpec
 from orchestrator import samples
-from orchestrator.class_modules.patching import Patched, effect_of, export_patched, patched_network, unpatch
+from orchestrator.class_modules.patching import Patched, effect_of, export_patched, unpatch
 from orchestrator.class_modules.weak import open_module, open_weak
 from orchestrator.cli import app
 from orchestrator.errors import ExportRefused, StoreProblem, UnknownRecord
@@ -145,13 +145,11 @@ def test_a_damaged_description_is_named_and_nothing_is_written(made: Made, damag
 
 def test_samples_of_one_kind_alone_are_refused(made: Made) -> None:
     weak = open_weak(made.store, made.weak)
-    module = open_module(made.store, made.heads, "3", weak=weak)
-    network = patched_network(weak, module, target=3, way="score")
     own = weak.task.validation.targets == 3
     for chosen, said in ((own, r"(\d+) of \1 samples"), (~own, r"0 of \d+ samples")):
         split = Split(weak.task.validation.inputs[chosen], weak.task.validation.targets[chosen])
         with pytest.raises(ExportRefused, match=said + " to measure on are of the class '3'"):
-            effect_of(network, weak, split, target=3, way="score")
+            effect_of(weak.logits(split), weak, split, target=3, way="score")
 
 
 def test_the_command_shows_before_and_after_and_gives_json(made: Made) -> None:
