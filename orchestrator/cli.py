@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.cli_cluster import app as cluster_app
 from orchestrator.cli_modules import app as modules_app
 from orchestrator.cli_options import (
     DEFAULT_STORE,
@@ -44,6 +46,7 @@ app = typer.Typer(
 )
 
 app.add_typer(modules_app, name="modules")
+app.add_typer(cluster_app, name="cluster")
 
 
 def main() -> None:
@@ -147,7 +150,7 @@ def resume(
         return
     from orchestrator.status import stored_study
 
-    place = store or DEFAULT_STORE
+    place = store or os.environ.get("PAREDOWN_STORE") or DEFAULT_STORE
     stored = stored_study(existing_store(place), study)
     _run(_changed(stored, executor=executor, store=place, tracking=tracking))
 

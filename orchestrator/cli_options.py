@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_STORE = "./pare-results"
 
-StoreOption = Annotated[str, typer.Option(help="Folder or s3://bucket/path.")]
+StoreOption = Annotated[str, typer.Option(help="Folder or s3://bucket/path.", envvar="PAREDOWN_STORE")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 TrackingOption = Annotated[
     str | None, typer.Option(help="sqlite, none, http://... or sqlite:///...; instead of the study's.")

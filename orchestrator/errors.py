@@ -2,6 +2,7 @@
 
     PareError                      shown as one line without traceback
     |- StudyInvalid                a study file is wrong; all its faults at once        exit 2
+    |- ClusterInvalid              a cluster's description is wrong; likewise         exit 2
     |- ExportRefused               what to export, or to which file, is not clear       exit 2
     |- ComparisonRefused           studies that have nothing to be compared by            exit 2
     |- DataProblem                 a data set is missing, broken or mislabelled         exit 3
@@ -30,7 +31,7 @@ class PareError(Exception):
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong in a study file: where, what, how to mend it."""
+    """One thing wrong in a file that a user wrote: where, what, how to mend it."""
 
     file: str
     line: int
@@ -42,14 +43,22 @@ class Fault:
         return f"{self.file}:{self.line}: {self.place}: {self.message}"
 
 
-class StudyInvalid(PareError):
-    """A study file cannot be run; carries every fault found in it."""
+class _Faulty(PareError):
+    """A file that cannot be used; carries every fault found in it."""
 
     exit_code = 2
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class StudyInvalid(_Faulty):
+    """A study file cannot be run."""
+
+
+class ClusterInvalid(_Faulty):
+    """A cluster's description cannot be used."""
 
 
 class ExportRefused(PareError):

@@ -41,7 +41,7 @@ def _identity(study: Study) -> dict[str, Any]:
         "tasks": {name: task.without_places() for name, task in study.tasks.items()},
         "methods": study.methods,
         "seeds": study.seeds,
-        "search": study.search,
+        "search": study.search.model_copy(update={"database": None}),
     }
 
 

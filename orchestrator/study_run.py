@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from methods.task_spec import content_key
 from orchestrator.coordinator import Coordinator
 from orchestrator.environment import describe_environment
 from orchestrator.errors import DataProblem, StudyInvalid
@@ -24,7 +25,7 @@ from orchestrator.machine import machine_faults
 from orchestrator.progress import Observer, SilentProgress
 from orchestrator.restoring import lost_records, restore
 from orchestrator.reuse.stored import is_wanting, write_reuse
-from orchestrator.search import open_storage
+from orchestrator.search import SearchStorage, open_storage
 from orchestrator.spec import Study
 from orchestrator.store import Store, StudyFolder, StudyLock
 from orchestrator.study_data import load_tasks
@@ -157,7 +158,7 @@ def _execute_phases(study: Study, store: Store, lock: StudyLock, tracker: Tracke
     settings = _worker_settings(study, store)
     done = _Execution()
     with open_executor(study, settings, tasks) as executor, _sigterm_interrupts():
-        storage = open_storage(folder.journal_path())
+        storage = _open_search(study, store, folder)
         if storage.note:
             observer.message(storage.note)
         coordinator = Coordinator(
@@ -198,6 +199,14 @@ def _execute_phases(study: Study, store: Store, lock: StudyLock, tracker: Tracke
             done.status = "budget_spent"
         done.counts = coordinator.counts
     return done
+
+
+def _open_search(study: Study, store: Store, folder: StudyFolder) -> SearchStorage:
+    """The trials of this study in this store: in a file beside its records, or in a database that studies share."""
+    if study.search.database is None:
+        return open_storage(folder.journal_path())
+    # Another store of the same study knows nothing of these trials' runs.
+    return open_storage(study.search.database, prefix=f"{content_key(store.uri)}/{study.name}/")
 
 
 def _worker_settings(study: Study, store: Store) -> WorkerSettings:

@@ -14,7 +14,7 @@ from methods.registry import method_class, method_names
 
 ROOT = Path(__file__).parent.parent
 DOORS = {
-    "ray": {"orchestrator/executors/ray_pool.py"},
+    "ray": {"orchestrator/executors/ray_pool.py", "orchestrator/cluster/"},
     "optuna": {f"orchestrator/search/{name}.py" for name in ("cell_search", "optuna_parts", "sampler_view")},
     "mlflow": {"orchestrator/tracking/"},
 }

@@ -62,6 +62,7 @@ class CellSearch:
         study: Study,
         storage: BaseStorage,
         *,
+        name: str,
         space: SearchSpace,
         config_class: type[MethodConfig],
         fixed: Mapping[str, Json],
@@ -69,6 +70,7 @@ class CellSearch:
         seed: int,
         sampler: Literal["tpe", "random"],
     ) -> None:
+        self._name = name
         self._study = study
         self._storage = storage
         self._space = space
@@ -102,7 +104,7 @@ class CellSearch:
 
         Args:
             storage: Shared by the cells of a study.
-            name: Of the cell, unique within the storage.
+            name: Of the cell, unique within the study.
             space: The fields to search; empty: one trial with what is fixed.
             config_class: The method's configuration, for defaults, whole numbers and checks.
             fixed: Values of other fields, part of each proposal.
@@ -112,12 +114,15 @@ class CellSearch:
         """
         optuna = optuna_module()
         try:
-            study = optuna.load_study(study_name=name, storage=storage.backend, sampler=optuna.samplers.RandomSampler())
+            study = optuna.load_study(
+                study_name=storage.prefix + name, storage=storage.backend, sampler=optuna.samplers.RandomSampler()
+            )
         except KeyError:
-            study = begin_study(storage.backend, name)
+            study = begin_study(storage.backend, storage.prefix + name)
         return cls(
             study,
             storage.backend,
+            name=name,
             space=space,
             config_class=config_class,
             fixed=fixed,
@@ -147,7 +152,7 @@ class CellSearch:
         if values is None:
             if not self._trials:
                 raise PareError(
-                    f"{self._study.study_name}: the method accepts no configuration within the ranges searched, "
+                    f"{self._name}: the method accepts no configuration within the ranges searched, "
                     f"e.g. {self._refusal}; change the ranges or what is fixed"
                 )
             return None
@@ -215,7 +220,7 @@ class CellSearch:
         number = self.num_asked
         if number == 0 and self._is_welcome(values := first_values(self._space, self._config_class)):
             return values
-        seed = f"{self._seed}/{self._study.study_name}/{number}"
+        seed = f"{self._seed}/{self._name}/{number}"
         for attempt in range(_REDRAWS):
             values = self._view.sample(self._trials, seed=_number(f"{seed}/{attempt}"))
             if self._is_welcome(values):
@@ -271,7 +276,7 @@ class CellSearch:
 
     def _is_open(self, trial: int) -> bool:
         if not 0 <= trial < self.num_asked:
-            raise ValueError(f"{self._study.study_name}: no trial {trial}; {self.num_asked} were asked for")
+            raise ValueError(f"{self._name}: no trial {trial}; {self.num_asked} were asked for")
         return self._trials[trial].status == "running"
 
     def _end(self, trial: int, **ending: Any) -> None:

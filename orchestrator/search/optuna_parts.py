@@ -39,18 +39,21 @@ def optuna_module() -> ModuleType:
 class SearchStorage:
     """Where the searches of all cells of a study are kept."""
 
-    def __init__(self, backend: BaseStorage, note: str | None = None) -> None:
+    def __init__(self, backend: BaseStorage, *, prefix: str = "", note: str | None = None) -> None:
         self.backend = backend
+        self.prefix = prefix
+        """Before the names of cells, where several studies share a database."""
         self.note = note
         """What had to be mended when it was opened, for people."""
 
 
-def open_storage(place: Path | str) -> SearchStorage:
+def open_storage(place: Path | str, *, prefix: str = "") -> SearchStorage:
     """Open the trials of a study, making them if need be.
 
     Args:
         place: Path of a journal file, mended if a kill cut its last line short; or the URL of a database, such as
             `postgresql://user@host/name`, which must not be MLflow's.
+        prefix: Tells the study from others in the same place.
 
     Raises:
         StoreProblem: The journal cannot be read or written, or is broken in its midst.
@@ -60,11 +63,11 @@ def open_storage(place: Path | str) -> SearchStorage:
     if isinstance(place, Path) or "://" not in place:
         path = Path(place)
         note = mend(path)
-        return SearchStorage(optuna.storages.JournalStorage(JournalFile(path)), note)
+        return SearchStorage(optuna.storages.JournalStorage(JournalFile(path)), prefix=prefix, note=note)
     from sqlalchemy.exc import SQLAlchemyError  # a part of Optuna's own installation
 
     try:
-        return SearchStorage(optuna.storages.RDBStorage(place))
+        return SearchStorage(optuna.storages.RDBStorage(place), prefix=prefix)
     except (ImportError, ValueError, SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise ServiceMissing(
             f"the search's database {shown(place)} cannot be opened: {error}; start it or install its driver, or leave "

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -23,6 +23,14 @@ Measure = Literal["stored_bytes", "parameters", "nonzeros", "macs"]
 
 NAME_PATTERN = r"^[a-z0-9_]+$"
 """Names of studies, tasks and methods' labels: safe in file names, tables and MLflow; no `-`, which joins them."""
+
+
+_T = TypeVar("_T")
+
+
+def _told(name: str, otherwise: _T) -> str | _T:
+    """An address by the environment, as the nodes of a cluster get it."""
+    return os.environ.get(name) or otherwise
 
 
 class _Spec(BaseModel):
@@ -65,10 +73,23 @@ class SearchSettings(_Spec):
     confirm: int | Literal["all"] = 4
     """Configurations of each cell's front that are trained again on every seed; `all`: every finished trial, on the
     front or not, for a study that maps a grid."""
+    database: str | None = Field(default_factory=lambda: _told("PAREDOWN_SEARCH", None), validate_default=True)
+    """Where the trials are kept, e.g. `postgresql://user@host/optuna`, never MLflow's own; `${NAME}` reads the
+    environment. Else the environment's PAREDOWN_SEARCH; None: in a file of the store."""
     extra_seeds: int = Field(default=0, ge=0)
     """After confirmation, up to so many further seeds (those after the largest of `seeds`) for configurations whose
     intervals overlap on validation, as far as the budget lasts. Having looked twice, verdicts ask for twice the
     certainty."""
+
+    @field_validator("database")
+    @classmethod
+    def _known_database(cls, database: str | None) -> str | None:
+        if database is None:
+            return None
+        database = expand_environment(database)
+        if re.match(r"(postgresql|mysql)(\+\w+)?://[^\s/]|sqlite:///[^\s]", database):
+            return database
+        raise ValueError("a database is postgresql://user@host/name; leave it out for a file of the store")
 
     @field_validator("confirm", mode="plain")
     @classmethod
@@ -168,15 +189,16 @@ class StudySettings(_Spec):
     """What the study is to find out; heads its report."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1, 2), min_length=1)
     """Each confirmed configuration is trained once per seed; the search uses the first."""
-    search: SearchSettings = SearchSettings()
+    search: SearchSettings = Field(default_factory=SearchSettings)
     budget: Budget = Budget()
     resources: Resources = Resources()
     executor: str = "auto"
     """`inline` (this process), `ray` (this machine), `ray://host:port` (a cluster), `auto`."""
-    store: str = "./pare-results"
-    """Folder, relative to the current one, or `s3://bucket/path`; `${NAME}` reads the environment."""
-    tracking: str = "sqlite"
-    """`sqlite` (a file in the store), `none`, `http://...` (a server), `sqlite:///...`."""
+    store: str = Field(default_factory=lambda: _told("PAREDOWN_STORE", "./pare-results"), validate_default=True)
+    """Folder, relative to the current one, or `s3://bucket/path`; `${NAME}` reads the environment. Where the study
+    names none, the environment's PAREDOWN_STORE, as the nodes of a cluster are told it."""
+    tracking: str = Field(default_factory=lambda: _told("PAREDOWN_TRACKING", "sqlite"), validate_default=True)
+    """`sqlite` (a file in the store), `none`, `http://...` (a server), `sqlite:///...`; else PAREDOWN_TRACKING."""
     report: ReportSettings = ReportSettings()
     reuse: ReuseSettings | None = None
     """What is done with the class modules in the end; None: nothing."""
