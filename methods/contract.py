@@ -53,6 +53,8 @@ class TaskInfo:
     """Name of the dense network in `methods.networks`, as shown to users."""
     architecture: Architecture
     """Of that network, for methods that work on some kinds of layers only."""
+    epochs: int
+    """Passes over the training samples that a method may spend."""
 
     @property
     def is_image(self) -> bool:

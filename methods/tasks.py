@@ -189,6 +189,7 @@ def task_info(spec: TaskSpec, data: TaskData, name: str) -> TaskInfo:
         architecture=design_network(
             spec.network.name, input_shape=input_shape, num_outputs=num_outputs, arguments=spec.network.arguments
         ),
+        epochs=spec.epochs,
     )
 
 

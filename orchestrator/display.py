@@ -62,6 +62,12 @@ def show_plan(plan: Plan) -> None:
     if plan.prerequisites:
         parts.append(f"{len(plan.prerequisites)} prerequisite")
     console.print(f"runs: {', '.join(parts)}; {plan.cache_hits} in the store already")
+    for cell in plan.cells:
+        if cell.refused:
+            console.print(f"{cell.task}/{cell.method} will have no result: {cell.refused}")
+    if plan.closed:
+        console.print("the test split was opened before, so this study is closed: only its views would be made anew")
+        return
     time = f"{duration(plan.seconds_low)} to {duration(plan.seconds_high)}"
     console.print(f"about {time} with {plan.workers} at a time, early stopping left out")
 

@@ -10,6 +10,7 @@ from methods.registry import config_class
 from orchestrator.errors import StudyInvalid
 from orchestrator.execution import prerequisite_runs
 from orchestrator.machine import machine_faults, num_cpus
+from orchestrator.refusals import refusals
 from orchestrator.runs import Run
 from orchestrator.search.space import first_values
 from orchestrator.spec import Cell, Study
@@ -36,6 +37,8 @@ class PlannedCell:
     """Trials plus confirmations on the other seeds, extra ones included, at most."""
     cached: int
     """Of these, known to be in the store already."""
+    refused: str = ""
+    """Why the method cannot work on the task; empty: it can, with its first configuration at least."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Plan:
     workers: int
     seconds_low: float
     seconds_high: float
+    closed: bool = False
+    """The test split was opened: nothing is trained any more, only the views are made anew."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -84,6 +89,7 @@ def make_plan(study: Study) -> Plan:
     tasks = load_tasks(study)
     store = Store.look(study.store)
     ledger = store.study(study.name).records()
+    refused = refusals(study, tasks)
     cells = []
     prerequisites: dict[str, PlannedPrerequisite] = {}
     first_runs = {
@@ -100,7 +106,14 @@ def make_plan(study: Study) -> Plan:
         if not recorded:
             cached = int(store.read_outcome(first.key) is not None)
         cells.append(
-            PlannedCell(cell.task_name, cell.entry.label, cell.num_trials, cell.num_trials + confirmations, cached)
+            PlannedCell(
+                cell.task_name,
+                cell.entry.label,
+                cell.num_trials,
+                cell.num_trials + confirmations,
+                cached,
+                refused.get(cell.name, ""),
+            )
         )
         for seed in (*study.seeds, *further):
             for needed in _all_prerequisites(first.replaced(seed=seed)):
@@ -109,7 +122,7 @@ def make_plan(study: Study) -> Plan:
                     prerequisites[needed.key] = PlannedPrerequisite(needed.method, cell.task_name, seed, known)
     workers = _num_workers(study)
     run_seconds = _run_seconds(study, tasks)
-    seconds = sum((c.runs - c.cached) * run_seconds[c.task] for c in cells)
+    seconds = sum((c.runs - c.cached) * run_seconds[c.task] for c in cells if not c.refused)
     seconds += sum(run_seconds[p.task] for p in prerequisites.values() if not p.cached)
     search_runs = sum(cell.trials for cell in cells)
     return Plan(
@@ -122,6 +135,7 @@ def make_plan(study: Study) -> Plan:
         workers=workers,
         seconds_low=_FASTEST * seconds / workers,
         seconds_high=_SLOWEST * seconds / workers,
+        closed=store.study(study.name).read_test() is not None,
     )
 
 

@@ -23,6 +23,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.locked_test import open_locked_test, runs_are_chosen
 from orchestrator.machine import machine_faults
 from orchestrator.progress import Observer, SilentProgress
+from orchestrator.refusals import refusals
 from orchestrator.restoring import lost_records, restore
 from orchestrator.reuse.stored import is_wanting, write_reuse
 from orchestrator.search import SearchStorage, open_storage
@@ -155,6 +156,8 @@ def _execute_phases(study: Study, store: Store, lock: StudyLock, tracker: Tracke
     folder = store.study(study.name)
     tasks = load_tasks(study, observer.message)
     refuse_changed_ground(study, folder.records(), tasks)
+    for cell, reason in refusals(study, tasks).items():
+        observer.message(f"{cell} will have no result: {reason}")
     settings = _worker_settings(study, store)
     done = _Execution()
     with open_executor(study, settings, tasks) as executor, _sigterm_interrupts():

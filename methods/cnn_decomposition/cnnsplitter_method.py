@@ -55,8 +55,9 @@ class CnnSplitter:
         return (source_prerequisite(self.config),)
 
     def check(self, info: TaskInfo) -> None:
-        """Refuse regressions, single classes, networks without convolutions, and layers that the network has not."""
+        """Refuse regressions, single classes, networks without convolutions or the layers named, and too few epochs."""
         check_task(info, method=self.name)
+        self._generations(info.epochs)
         layers = maskable_layers(info.architecture)
         beyond = [index for index in self.config.sensitive or () if index >= len(layers)]
         if beyond:

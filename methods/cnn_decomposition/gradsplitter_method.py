@@ -34,8 +34,9 @@ class GradSplitter:
         return (source_prerequisite(self.config),)
 
     def check(self, info: TaskInfo) -> None:
-        """Refuse regressions, single classes and networks without convolutions."""
+        """Refuse regressions, single classes, networks without convolutions, and too few epochs."""
         check_task(info, method=self.name)
+        self._schedule(info.epochs)
 
     def fit(self, task: Task, given: Given, monitor: Monitor) -> Outcome:
         """See `Method.fit`.

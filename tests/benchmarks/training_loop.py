@@ -60,7 +60,7 @@ def cifar_like_task(network: str, batch_size: int) -> PreparedTask:
     architecture = design_network(network, input_shape=(3, 32, 32), num_outputs=10)
     return PreparedTask(
         info=TaskInfo(
-            "random", "classification", (3, 32, 32), 10, names, NUM_IMAGES, NUM_IMAGES, network, architecture
+            "random", "classification", (3, 32, 32), 10, names, NUM_IMAGES, NUM_IMAGES, network, architecture, 1
         ),
         train=split,
         validation=split,

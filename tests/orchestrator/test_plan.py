@@ -63,6 +63,22 @@ def test_a_plan_counts_extra_seeds_at_most_and_none_of_dense(tmp_path: Path) -> 
     assert [(needed.method, needed.seed) for needed in plan.prerequisites] == [("dense", 3), ("dense", 4)]
 
 
+def test_a_plan_names_the_cells_that_will_have_no_result(tmp_path: Path) -> None:
+    study = _study(tmp_path, DENSE, "gradsplitter: {search: none}", "odf2nna: {search: none}")
+    plan = make_plan(study)
+    refused = {cell.method: cell.refused for cell in plan.cells}
+    assert refused["dense"] == ""
+    assert "epochs, and the task has" in refused["gradsplitter"]
+    assert plan.seconds_high < make_plan(_study(tmp_path, DENSE, MAGNITUDE)).seconds_high
+
+
+def test_a_plan_of_a_closed_study_says_that_nothing_will_train(tmp_path: Path) -> None:
+    study = _study(tmp_path, DENSE)
+    assert not make_plan(study).closed
+    Store.open(study.store).study(study.name).put_test({"rows": {}})
+    assert make_plan(study).closed
+
+
 def test_a_prerequisite_that_the_study_runs_anyway_is_not_counted_twice(tmp_path: Path) -> None:
     plan = make_plan(_study(tmp_path, DENSE, FROM_DENSE))
     assert _counts(plan) == {"dense": (1, 3, 0), "magnitude": (5, 9, 0)}

@@ -55,7 +55,9 @@ class DigitsTask:
         names = tuple(str(digit) for digit in range(10))
         architecture = design_network(self.network_name, input_shape=(1, 8, 8), num_outputs=10)
         sizes = self.num_train, 360
-        return TaskInfo("digits", "classification", (1, 8, 8), 10, names, *sizes, self.network_name, architecture)
+        return TaskInfo(
+            "digits", "classification", (1, 8, 8), 10, names, *sizes, self.network_name, architecture, self.epochs
+        )
 
     def network(self, *, width: float = 1.0) -> Network:
         return build_network(self.network_name, input_shape=(1, 8, 8), num_outputs=10, width=width, seed=self.seed)

@@ -39,6 +39,7 @@ def make_task(*, kind: str = "classification", num_samples: int = 37) -> Prepare
         num_validation=num_samples,
         network="small_cnn",
         architecture=design_network("small_cnn", input_shape=SHAPE, num_outputs=1 if regression else 4),
+        epochs=1,
     )
     return PreparedTask(
         info=info,
