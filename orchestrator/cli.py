@@ -308,11 +308,11 @@ def _print_summary(summary: StudySummary) -> None:
 
     for line in summary.lines:
         print(line)
-    counts = ", ".join(
-        f"{getattr(summary, name)} {name.replace('_', ' ')}"
-        for name in ("finished", "cached", "stopped_early", "failed")
-    )
-    print(f"{summary.study}: {summary.status.replace('_', ' ')} after {duration(summary.seconds)}; runs: {counts}")
+    cached = f" ({summary.cached} of these from the store)" if summary.cached else ""
+    counts = f"{summary.finished} finished{cached}, {summary.stopped_early} stopped early, {summary.failed} failed"
+    nothing = summary.finished == summary.stopped_early == 0
+    done = f"no run was left to do, {summary.failed} failed" if nothing else f"runs: {counts}"
+    print(f"{summary.study}: {summary.status.replace('_', ' ')} after {duration(summary.seconds)}; {done}")
     if summary.report:
         print(f"report: {summary.report}")
     if summary.tracking_problem:

@@ -92,6 +92,7 @@ class PlainProgress:
 
     def phase(self, name: str) -> None:
         self._phase = name
+        self._seconds_left = None
         self._shown = {}
         self._write(f"== {name}")
 
@@ -133,6 +134,7 @@ class RichProgress:
 
     def phase(self, name: str) -> None:
         self._phase = name
+        self._seconds_left = None
         self._cells = {}
 
     def cell_progress(self, progress: CellProgress) -> None:

@@ -122,8 +122,8 @@ def export_patched(
     name = weak_class or class_name
     target = weak.class_index(name)
     chosen = fitting_way(module, way)
-    default = f"{weak_key}-patched-{digest_of([weak_key, strong_key, class_name, name, chosen])}{kind.suffix}"
-    place = choose_place(output, default, force=force)
+    label = f"patched-{digest_of([weak_key, strong_key, class_name, name, chosen])}"
+    place = choose_place(output, f"{weak_key}-{label}{kind.suffix}", force=force)
     deployed = patched_deployed(weak, module, target=target, way=chosen)
     variant_sizes = Sizes(**deployed_sizes(deployed.network))
     weak_sizes = Sizes(**deployed_sizes(weak.network))
@@ -136,7 +136,7 @@ def export_patched(
     subject = Subject(
         weak.result,
         GradedVariant(
-            label=f"patched-{digest_of([name])}",
+            label=label,
             kind="whole",
             settings={"patched": name, "way": chosen},
             validation=dict(quality.values),

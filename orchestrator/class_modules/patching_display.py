@@ -25,6 +25,10 @@ def show_patched(made: Patched) -> None:
         f"precision, recall and F1 of the class, and accuracy on all others, on {effect.num_samples} validation "
         "samples of the weak run"
     )
+    if effect.after == effect.before:
+        console.print("the patch changes nothing: no sample gets another class")
+    elif effect.after.f1 < effect.before.f1:
+        console.print("the patch does harm: the class is told apart worse than before; take another module or way")
     if effect.control is not None:
         console.print("what the module is worth is what the patched network has over the control")
     console.print(f"the module runs {made.module_macs_share:.1%} of the MACs of the network that it was cut from")

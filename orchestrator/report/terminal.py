@@ -35,7 +35,16 @@ def summary_lines(
         lines.append("")
     if reuse is not None:
         lines += [f"Reuse ({reuse.split}):", *(f"  {line}" for line in reuse_lines(reuse)), ""]
-    return lines + words.limits(comparison)[:1]
+    return lines + _limits(comparison)
+
+
+def _limits(comparison: Comparison) -> list[str]:
+    if len(comparison.terms.seeds) == 1:
+        return words.limits(comparison)
+    return [
+        f"±: standard deviation over {len(comparison.terms.seeds)} seeds. Intervals and all verdicts are in the "
+        "report; 'not distinguishable' does not mean equal."
+    ]
 
 
 def task_title(task: TaskComparison, terms: Terms) -> list[str]:

@@ -118,7 +118,7 @@ class Store:
             failed = self.failures(key)
             why = f"; its last attempt failed: {failed[-1].message}" if failed else ""
             raise UnknownRecord(f"{self}: run {key} is not finished{why}; `pare resume` goes on with its study")
-        raise UnknownRecord(f"{self}: no finished run {key}; its report and results.parquet name those there are")
+        raise UnknownRecord(f"{self}: no finished run {key}; a study's report and results.parquet name those there are")
 
     def finished_keys(self) -> list[str]:
         """Keys of all finished runs, sorted."""

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import sys
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
+
 import pandas as pd
 
 results = pd.read_parquet(sys.argv[1])
@@ -21,4 +24,4 @@ table = by_configuration.agg(
 )
 table["gap"] -= table["test"]
 small = table[(table["size"] < 0.5)].sort_values("test", ascending=False)
-print(small.head(15).round(4).to_string())
+print(small.head(15).round(4).to_string() if len(small) else "nothing under half the dense network's size")

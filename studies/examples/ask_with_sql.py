@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import sys
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
+
 import duckdb
 
 QUERY = """
