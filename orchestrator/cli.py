@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.cli_cluster import app as cluster_app
+from orchestrator.cli_jobs import AddressOption, cancel, jobs_of, logs, submit, wait
 from orchestrator.cli_modules import app as modules_app
 from orchestrator.cli_options import (
     DEFAULT_STORE,
@@ -162,10 +163,11 @@ def status(
     ] = None,
     as_json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
+    address: AddressOption = None,
 ) -> None:
     """Show how far studies are.
 
-    Works while they run, from any machine that reaches the store.
+    Works while they run, from any machine that reaches the store; with a cluster's address its jobs as well.
     """
     from orchestrator.display import show_status
     from orchestrator.status import study_status
@@ -175,8 +177,12 @@ def status(
     if as_json:
         print_json([one.to_json() for one in found])
         return
+    jobs = jobs_of([one.study for one in found], address) if address else []
     for one in found:
         show_status(one)
+        for job in jobs:
+            if job.study == one.study:
+                print(f"job {job.id}: {job.status}{f', since {job.started}' if job.status == 'running' else ''}")
     if not found:
         print(f"no studies in {opened}")
 
@@ -193,7 +199,7 @@ def report(
     print(write_report(existing_store(store), name, output=output))
 
 
-for command in (rerun, export, morph):
+for command in (submit, logs, cancel, wait, rerun, export, morph):
     app.command()(command)
 
 

@@ -2,7 +2,8 @@
 
     PareError                      shown as one line without traceback
     |- StudyInvalid                a study file is wrong; all its faults at once        exit 2
-    |- ClusterInvalid              a cluster's description is wrong; likewise         exit 2
+    |- ClusterInvalid              a cluster's description is wrong; likewise          exit 2
+    |- SubmissionRefused           a study cannot be sent to a cluster as it is         exit 2
     |- ExportRefused               what to export, or to which file, is not clear       exit 2
     |- ComparisonRefused           studies that have nothing to be compared by            exit 2
     |- DataProblem                 a data set is missing, broken or mislabelled         exit 3
@@ -59,6 +60,12 @@ class StudyInvalid(_Faulty):
 
 class ClusterInvalid(_Faulty):
     """A cluster's description cannot be used."""
+
+
+class SubmissionRefused(PareError):
+    """A study cannot be sent to a cluster as it is: files that nobody committed, a store that nodes cannot reach."""
+
+    exit_code = 2
 
 
 class ExportRefused(PareError):

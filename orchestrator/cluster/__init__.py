@@ -1,4 +1,6 @@
-"""Ray clusters: whether a description of one will do, manifests for Kubernetes, studies as jobs of a cluster.
+"""Ray clusters: whether a description of one will do, and studies as jobs of a cluster.
 
 check.py      cluster.yaml, without touching a machine
+tree.py       the working tree that a study is sent with
+jobs.py       submit, logs, cancel, wait, through Ray's job API
 """

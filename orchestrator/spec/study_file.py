@@ -25,8 +25,12 @@ from orchestrator.spec.yaml_document import YamlBroken, YamlDocument, read_yaml,
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def load_study(path: str | Path) -> Study:
+def load_study(path: str | Path, *, look_for_data: bool = True) -> Study:
     """Read a study file.
+
+    Args:
+        path: Of the file.
+        look_for_data: Whether folders of samples must be there.
 
     Raises:
         StudyInvalid: The file cannot be read, or its content has faults; carries all of them.
@@ -40,7 +44,7 @@ def load_study(path: str | Path) -> Study:
     except OSError as error:
         message = f"cannot be read: {error.strerror}.{_similar_file(path)}"
         raise StudyInvalid([Fault(str(path), 1, "file", message)]) from error
-    return parse_study(text, file=str(path))
+    return parse_study(text, file=str(path), look_for_data=look_for_data)
 
 
 def parse_study(text: str, *, file: str, look_for_data: bool = True) -> Study:
