@@ -198,6 +198,7 @@ def _execute_phases(study: Study, store: Store, lock: StudyLock, tracker: Tracke
         finally:
             coordinator.keep_rungs()
             folder.keep_journal()
+            storage.close()
         if coordinator.budget_spent and done.status == "finished":
             done.status = "budget_spent"
         done.counts = coordinator.counts

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from methods.config import Choice, SearchSpace
 from orchestrator.errors import ServiceMissing
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
     from optuna.trial import Trial
+    from sqlalchemy.engine import Engine
 
+_PATIENCE_SECONDS = 120.0
 STOPPED = "early_stopped"
 """The violated constraint of a trial that was stopped early, and the attribute that has its values."""
 
@@ -46,6 +49,13 @@ class SearchStorage:
         self.note = note
         """What had to be mended when it was opened, for people."""
 
+    def close(self) -> None:
+        """Give a database its connections back."""
+        engine = getattr(self.backend, "engine", None)
+        if engine is not None:
+            self.backend.remove_session()
+            engine.dispose()
+
 
 def open_storage(place: Path | str, *, prefix: str = "") -> SearchStorage:
     """Open the trials of a study, making them if need be.
@@ -67,12 +77,35 @@ def open_storage(place: Path | str, *, prefix: str = "") -> SearchStorage:
     from sqlalchemy.exc import SQLAlchemyError  # a part of Optuna's own installation
 
     try:
-        return SearchStorage(optuna.storages.RDBStorage(place), prefix=prefix)
+        backend = optuna.storages.RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
+        _wait_for_it_from_now_on(backend.engine, place)
+        return SearchStorage(backend, prefix=prefix)
     except (ImportError, ValueError, SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise ServiceMissing(
             f"the search's database {shown(place)} cannot be opened: {error}; start it or install its driver, or leave "
             "the URL out: the search is then kept in a file of the store"
         ) from error
+
+
+def _wait_for_it_from_now_on(engine: Engine, place: str) -> None:
+    """Have a database that is restarted waited for, at the next thing it is asked."""
+    from sqlalchemy import event
+
+    def connect(dialect: Any, record: Any, words: Any, options: Any) -> Any:
+        del record
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return dialect.connect(*words, **options)
+            except dialect.dbapi.OperationalError as error:
+                if time.monotonic() >= deadline:
+                    raise ServiceMissing(
+                        f"the search's database {shown(place)} has been away for {_PATIENCE_SECONDS:.0f} s: "
+                        f"{' '.join(str(error).split())}; start it, and `pare resume` goes on"
+                    ) from error
+                time.sleep(1.0)
+
+    event.listen(engine, "do_connect", connect)
 
 
 def begin_study(storage: BaseStorage, name: str) -> Study:

@@ -79,7 +79,7 @@ def open_files(uri: str) -> Files:
     from pyarrow.fs import FileSystem, LocalFileSystem  # half a second that local stores do not pay for
 
     try:
-        filesystem, root = FileSystem.from_uri(_with_single_puts(uri))
+        filesystem, root = FileSystem.from_uri(_with_single_puts(_with_endpoint(uri)))
     except (ValueError, OSError) as error:
         raise StoreProblem(
             f"store {shown(uri)}: {error}; give a local folder or a URI such as s3://bucket/prefix"
@@ -87,6 +87,15 @@ def open_files(uri: str) -> Files:
     if isinstance(filesystem, LocalFileSystem):
         return LocalFiles(Path(root))
     return RemoteFiles(filesystem, root, shown(uri))
+
+
+def _with_endpoint(uri: str) -> str:
+    """An S3 URI at the endpoint that the environment names, as other programs take it; pyarrow does not look there."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not endpoint or not uri.startswith("s3://") or "endpoint_override" in uri:
+        return uri
+    parts = urlsplit(endpoint)
+    return f"{uri}{'&' if '?' in uri else '?'}scheme={parts.scheme}&endpoint_override={parts.netloc}"
 
 
 def _with_single_puts(uri: str) -> str:
