@@ -7,7 +7,6 @@ Letters in shapes: N = seeds, R = resamples.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -119,12 +118,7 @@ def paired_p_value(difference: Estimate) -> float | None:
     """
     if difference.std is None:
         return None
-    if difference.std == 0:
-        return 1.0 if difference.mean == 0 else 0.0
-    with warnings.catch_warnings():
-        # Differences equal but for rounding: the p-value is as good as 0 or computed from rounding, both harmless.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return float(stats.ttest_1samp(difference.values, 0.0).pvalue)
+    return _p_value(abs(difference.mean), difference.std**2, difference.n)
 
 
 def moderated_p_values(
