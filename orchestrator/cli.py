@@ -13,6 +13,7 @@ import typer
 from orchestrator.cli_cluster import app as cluster_app
 from orchestrator.cli_jobs import AddressOption, cancel, jobs_of, logs, submit, wait
 from orchestrator.cli_modules import app as modules_app
+from orchestrator.cli_nightly import nightly
 from orchestrator.cli_options import (
     DEFAULT_STORE,
     ExecutorOption,
@@ -199,7 +200,7 @@ def report(
     print(write_report(existing_store(store), name, output=output))
 
 
-for command in (submit, logs, cancel, wait, rerun, export, morph):
+for command in (nightly, submit, logs, cancel, wait, rerun, export, morph):
     app.command()(command)
 
 

@@ -12,6 +12,7 @@ from methods.data.catalog import source_names
 from methods.networks.catalog import network_names
 from methods.task_spec import DataSpec, SkewSpec, TaskSpec
 from orchestrator.spec import Budget, EarlyStopping, ReportSettings, Resources, SearchSettings, StudySettings
+from orchestrator.spec.nightly import NightlySettings
 from orchestrator.spec.study_file import load_study, parse_study
 
 FOLDER = Path(__file__).parent.parent / "studies"
@@ -40,7 +41,18 @@ def test_the_readme_has_a_row_with_the_question_of_a_study(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "model",
-    [StudySettings, TaskSpec, DataSpec, SkewSpec, SearchSettings, EarlyStopping, Budget, Resources, ReportSettings],
+    [
+        StudySettings,
+        TaskSpec,
+        DataSpec,
+        SkewSpec,
+        SearchSettings,
+        EarlyStopping,
+        Budget,
+        Resources,
+        ReportSettings,
+        NightlySettings,
+    ],
 )
 def test_the_readme_explains_every_key(model: type[BaseModel]) -> None:
     keys = [str(field.validation_alias or name) for name, field in model.model_fields.items()]

@@ -1,10 +1,15 @@
 """Verdicts on a night by its figures and those of the nights before. Pure functions.
 
-[design] A figure has changed when three things agree: the change is at least the minimum effect; a paired t test over
-seeds says that it is not the seeds' scatter (moderated by the other figures of its metric, as few seeds say little, and
-p < 0.05 by Holm's correction over all figures of the night); and it exceeds three standard deviations of how such
-figures changed from night to night before. One that is large enough and fails the others is flaky: the measurement
-cannot tell, and says so instead of "ok".
+[design] A figure has changed when four things agree: the change is at least the minimum effect; it is more than other
+seeds would have brought about; no seed moved the other way by as much; and it exceeds three standard deviations of how
+such figures changed from night to night. One that is large enough and fails the others is flaky: the measurement cannot
+tell, and says so instead of "ok".
+
+More than other seeds: a change of the code that only draws other random numbers gives each seed a new value. So the
+mean difference is tested twice, and twice the smaller p-value counts: against how tonight's differences scatter, which
+finds a small change that all seeds share, and against sqrt(2) of how seeds scattered before, which finds a large one
+that scatters itself. Both tests are moderated by the other figures of their metric, as few seeds say little (see
+`moderated_p_values`); p < 0.05 by Holm's correction over all figures of the night.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from orchestrator.nightly.model import ORDER, Figure, Judgement, Metric, Night, Verdict
 from orchestrator.statistics import Estimate, estimate, holm, moderated_p_values
@@ -21,6 +27,8 @@ MINIMUM_EFFECT: Mapping[Metric, float] = {"accuracy": 0.005, "size": 0.02, "seco
 _SIGNIFICANCE = 0.05
 _NOISES = 3.0
 _NIGHTS_FOR_NOISE = 3
+_OF_THE_MACHINE: tuple[Metric, ...] = ("seconds", "latency")
+"""What depends on who else is at work on it."""
 
 
 def judge(
@@ -37,14 +45,13 @@ def judge(
         One for each figure of tonight, and `broken` for each that the last night had and tonight has not.
     """
     earlier = {place: [night[place] for night in map(_by_place, before) if place in night] for place in _places(before)}
-    found = [_changed(figure, earlier.get(figure.place, []), minimum_effect[figure.metric]) for figure in tonight]
-    p_values = _p_values(found)
+    found = [_changed(figure, earlier.get(figure.place, [])) for figure in tonight]
     there = {figure.place for figure in tonight}
     gone = [figure for figure in (before[-1].figures if before else ()) if figure.place not in there]
     return [
         *(
-            _judged(one.model_copy(update={"p_value": p_value}), minimum_effect[one.metric])
-            for (one, _), p_value in zip(found, p_values, strict=True)
+            _judged(one, p_value, minimum_effect[one.judgement.metric])
+            for one, p_value in zip(found, _p_values(found), strict=True)
         ),
         *(_verdict(one, "broken", why="it was measured the night before and is not there tonight") for one in gone),
     ]
@@ -55,18 +62,27 @@ def overall(judgements: Sequence[Judgement]) -> Verdict:
     return max((one.verdict for one in judgements), key=ORDER.index, default="ok")
 
 
-def _changed(tonight: Figure, before: Sequence[Figure], minimum_effect: float) -> tuple[Judgement, Estimate | None]:
-    """A judgement whose verdict is still to come, and the change over seeds where there is something to be tested."""
+@dataclass(frozen=True)
+class _Change:
+    """A figure of tonight beside the nights before."""
+
+    judgement: Judgement
+    """Its verdict is still to come, unless there is nothing to be tested."""
+    over_seeds: Estimate | None = None
+    """None: nothing to be tested."""
+    beside_seeds: Estimate | None = None
+    """The same mean with the scatter that other seeds alone would have brought about."""
+
+
+def _changed(tonight: Figure, before: Sequence[Figure]) -> _Change:
     if not tonight.values:
-        return _verdict(tonight, "broken", why=tonight.reason or "no result"), None
+        return _Change(_verdict(tonight, "broken", why=tonight.reason or "no result"))
     nights = [figure for figure in before if set(tonight.values) <= set(figure.values)]
     if not nights:
-        return _verdict(tonight, "ok", why="no earlier night to compare with"), None
+        return _Change(_verdict(tonight, "ok", why="no earlier night to compare with"))
     seeds = sorted(tonight.values)
-    changes = [
-        _better(tonight.metric, statistics.fmean(one.values[seed] for one in nights), tonight.values[seed])
-        for seed in seeds
-    ]
+    usual = {seed: statistics.fmean(one.values[seed] for one in nights) for seed in seeds}
+    changes = [_better(tonight.metric, usual[seed], tonight.values[seed]) for seed in seeds]
     found = estimate(changes)
     judgement = Judgement(
         task=tonight.task,
@@ -74,44 +90,78 @@ def _changed(tonight: Figure, before: Sequence[Figure], minimum_effect: float) -
         metric=tonight.metric,
         verdict="ok",
         change=found.mean,
-        noise=_noise(tonight.metric, nights, seeds),
+        noise=_noise(tonight.metric, nights, usual),
         nights=len(nights),
-        why="" if abs(found.mean) >= minimum_effect else f"below the minimum effect of {minimum_effect:g}",
     )
-    return judgement, found
+    return _Change(judgement, found, replace(found, std=_reshuffled(tonight.metric, nights, usual)))
 
 
-def _p_values(found: Sequence[tuple[Judgement, Estimate | None]]) -> list[float | None]:
+def _p_values(found: Sequence[_Change]) -> list[float | None]:
     """In the same order, corrected for all that are tested tonight; None where a single seed, or nothing, was."""
-    raw: list[float | None] = [None] * len(found)
-    for metric in {one.metric for one, _ in found}:
-        own = [(place, change) for place, (one, change) in enumerate(found) if change and one.metric == metric]
-        tested = moderated_p_values([change for _, change in own], num_methods=len(own) + 1)
-        for (place, _), p_value in zip(own, tested, strict=True):
-            raw[place] = p_value
+    by_tonight = _tested(found, [one.over_seeds for one in found])
+    by_before = _tested(found, [one.beside_seeds for one in found])
+    raw = [None if p is None or q is None else 2 * min(p, q) for p, q in zip(by_tonight, by_before, strict=True)]
     corrected = iter(holm([p_value for p_value in raw if p_value is not None]))
     return [None if p_value is None else next(corrected) for p_value in raw]
 
 
-def _judged(one: Judgement, minimum_effect: float) -> Judgement:
-    if one.change is None or abs(one.change) < minimum_effect:
+def _tested(found: Sequence[_Change], changes: Sequence[Estimate | None]) -> list[float | None]:
+    """P-values of the changes, those of one metric moderated by each other."""
+    p_values: list[float | None] = [None] * len(found)
+    for metric in {one.judgement.metric for one in found}:
+        own = {
+            place: change
+            for place, change in enumerate(changes)
+            if change is not None and found[place].judgement.metric == metric
+        }
+        tested = moderated_p_values(list(own.values()), num_methods=len(own) + 1)
+        for place, p_value in zip(own, tested, strict=True):
+            p_values[place] = p_value
+    return p_values
+
+
+def _judged(found: _Change, p_value: float | None, minimum_effect: float) -> Judgement:
+    one = found.judgement.model_copy(update={"p_value": p_value})
+    if one.change is None:
         return one
-    by_chance = one.p_value is not None and one.p_value >= _SIGNIFICANCE
-    as_ever = one.noise is not None and abs(one.change) <= _NOISES * one.noise
-    if by_chance or as_ever:
-        why = "seeds disagree" if by_chance else f"nights differ by {one.noise:.2g} anyway"
+    if abs(one.change) < minimum_effect:
+        return one.model_copy(update={"why": f"below the minimum effect of {minimum_effect:g}"})
+    if why := _doubt(one, one.change, found.over_seeds, minimum_effect):
         return one.model_copy(update={"verdict": "flaky", "why": why})
     return one.model_copy(update={"verdict": "improved" if one.change > 0 else "regressed"})
 
 
-def _noise(metric: Metric, nights: Sequence[Figure], seeds: Sequence[int]) -> float | None:
+def _doubt(one: Judgement, change: float, over_seeds: Estimate | None, minimum_effect: float) -> str:
+    """Why a change that is large enough may be none; empty: it is one."""
+    if over_seeds and any(abs(own) >= minimum_effect and own * change < 0 for own in over_seeds.values):
+        return "seeds disagree"
+    if one.p_value is not None and one.p_value >= _SIGNIFICANCE:
+        return "other seeds differ as much"
+    if one.noise is not None and abs(change) <= _NOISES * one.noise:
+        return f"nights differ by {one.noise:.2g} anyway"
+    if one.noise is None and one.metric in _OF_THE_MACHINE:
+        return f"fewer than {_NIGHTS_FOR_NOISE} nights to tell how much times differ anyway"
+    return ""
+
+
+def _noise(metric: Metric, nights: Sequence[Figure], usual: Mapping[int, float]) -> float | None:
     """Standard deviation of a night's mean change against the mean of all, from night to night."""
     if len(nights) < _NIGHTS_FOR_NOISE:
         return None
-    means = {seed: statistics.fmean(one.values[seed] for one in nights) for seed in seeds}
-    shifts = [statistics.fmean(_better(metric, means[seed], one.values[seed]) for seed in seeds) for one in nights]
+    shifts = [
+        statistics.fmean(_better(metric, mean, one.values[seed]) for seed, mean in usual.items()) for one in nights
+    ]
     # Tonight is compared with the mean of n nights, which has a part of the noise as well.
     return statistics.stdev(shifts) * math.sqrt(1 + 1 / len(nights))
+
+
+def _reshuffled(metric: Metric, nights: Sequence[Figure], usual: Mapping[int, float]) -> float | None:
+    """How much differences between nights would scatter over seeds if all drew other random numbers."""
+    if len(usual) < 2:
+        return None
+    mean = statistics.fmean(usual.values())
+    within = [statistics.variance([_better(metric, mean, one.values[seed]) for seed in usual]) for one in nights]
+    return math.sqrt(2 * statistics.fmean(within))
 
 
 def _better(metric: Metric, before: float, now: float) -> float:

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from methods.config import SearchSpace
 from methods.task_spec import TaskSpec
+from orchestrator.spec.environment import expand_environment
+from orchestrator.spec.nightly import NightlySettings
 from orchestrator.spec.reuse import ReuseSettings
 
 Measure = Literal["stored_bytes", "parameters", "nonzeros", "macs"]
@@ -202,6 +204,8 @@ class StudySettings(_Spec):
     report: ReportSettings = ReportSettings()
     reuse: ReuseSettings | None = None
     """What is done with the class modules in the end; None: nothing."""
+    nightly: NightlySettings | None = None
+    """How `pare nightly` judges it; None: by the defaults."""
 
     @property
     def further_seeds(self) -> tuple[int, ...]:
@@ -279,19 +283,3 @@ class Study(StudySettings):
         """
         # Field by field: `dict(self)` would carry the computed cells along.
         return Study.model_validate({name: getattr(self, name) for name in Study.model_fields} | changes)
-
-
-def expand_environment(text: str) -> str:
-    """`text` with each `${NAME}` replaced by that environment variable.
-
-    Raises:
-        ValueError: A variable is not set.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1])
-        if found is None:
-            raise ValueError(f"the environment variable {match[1]} is not set; export {match[1]}=...")
-        return found
-
-    return re.sub(r"\$\{(\w+)\}", value, text)

@@ -22,6 +22,7 @@ from methods.figures import FIGURES, Figure
 from orchestrator.errors import StoreProblem, UnknownRecord
 from orchestrator.runs import Failure, Run, RunResult
 from orchestrator.store.files import Files, is_safe_name, open_files, safe_name, shown
+from orchestrator.store.shelf import Shelf
 from orchestrator.store.stored_json import decode_json, encode_json, first_fault
 from orchestrator.store.study_folder import StudyFolder
 
@@ -264,6 +265,15 @@ class Store:
     def study(self, name: str) -> StudyFolder:
         """The folder of one study; it comes into being with the first file put there."""
         return StudyFolder(self._files, safe_name(name), str(self))
+
+    def nightly(self, study: str) -> Shelf:
+        """The nights of a nightly study."""
+        return Shelf(self._files, f"nightly/{safe_name(study)}")
+
+    def nested(self, folder: str) -> str:
+        """Address of a store of its own within this one, with the same options."""
+        place, mark, options = self.uri.partition("?")
+        return f"{place.rstrip('/')}/{folder}{mark}{options}"
 
     def study_names(self) -> list[str]:
         """Names of all studies in the store, sorted."""

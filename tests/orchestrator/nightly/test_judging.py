@@ -61,7 +61,7 @@ def test_seeds_that_disagree_make_a_figure_flaky_and_not_ok() -> None:
 
 @pytest.mark.parametrize("metric", ["size", "seconds", "latency"])
 def test_of_what_should_be_small_a_share_counts_and_less_is_better(metric: Metric) -> None:
-    before = [night(figure("a", (10.0, 20.0, 40.0), metric), day=day) for day in (1, 2)]
+    before = [night(figure("a", (10.0, 20.0, 40.0), metric), day=day) for day in (1, 2, 3)]
     [worse] = judge([figure("a", (13.0, 26.0, 52.0), metric)], before)
     assert (worse.verdict, worse.change) == ("regressed", pytest.approx(-0.3))
     [better] = judge([figure("a", (7.0, 14.0, 28.0), metric)], before)
@@ -76,6 +76,13 @@ def test_nights_that_differ_by_themselves_excuse_a_change() -> None:
     quiet = [night(figure("a", (t, t + 1, t + 2), "seconds"), day=day) for day, t in enumerate((100, 101, 99, 100), 1)]
     [found] = judge([figure("a", (150.0, 151.0, 152.0), "seconds")], quiet)
     assert found.verdict == "regressed"
+
+
+def test_times_need_three_nights_before_they_can_alarm() -> None:
+    before = [night(figure("a", (10.0,), "latency"), figure("b", (0.5, 0.5, 0.5), "size"), day=day) for day in (1, 2)]
+    found = judge([figure("a", (20.0,), "latency"), figure("b", (0.6, 0.6, 0.6), "size")], before)
+    assert verdicts(found) == {("a", "latency"): "flaky", ("b", "size"): "regressed"}
+    assert "fewer than 3 nights" in found[0].why
 
 
 def test_a_method_without_a_result_and_one_that_is_gone_are_broken() -> None:
