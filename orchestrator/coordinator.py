@@ -87,7 +87,7 @@ class Coordinator:
         self._best: dict[str, dict[float, float | None]] = {
             cell.name: dict.fromkeys(study.report.size_budgets) for cell in study.cells
         }
-        self._slots = executor.slots
+        self._executor = executor
         executor.judge = self.judge
         self._phase: Phase = "search"
         self._num_further: Counter[str] = Counter()
@@ -338,7 +338,7 @@ class Coordinator:
         spent = False
         if budget.wall_minutes is not None:
             elapsed = time.monotonic() - self._started
-            spent |= elapsed + seconds + seconds * runs_after / self._slots >= budget.wall_minutes * 60
+            spent |= elapsed + seconds + seconds * runs_after / self._executor.slots >= budget.wall_minutes * 60
         if budget.device_hours is not None:
             paid = self.ledger.device_seconds + self.prerequisite_seconds
             under_way = seconds * len(self._placement.jobs())
@@ -372,7 +372,7 @@ class Coordinator:
                 )
             )
         seconds = self.ledger.mean_run_seconds
-        self._observer.seconds_left(remaining * seconds / self._slots if seconds else None)
+        self._observer.seconds_left(remaining * seconds / self._executor.slots if seconds else None)
 
 
 def _dense_first(cells: Sequence[Cell]) -> list[Cell]:

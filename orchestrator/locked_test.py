@@ -46,7 +46,7 @@ def open_locked_test(
     distinct = _chosen_once(folder, {run.key: run for run in runs})
     opened_at = datetime.now(UTC).isoformat(timespec="seconds")
     rows: dict[str, dict[str, float]] = {}
-    _gather(rows, executor, [Work(run, "test") for run in distinct.values()], at_a_time=executor.slots)
+    _gather(rows, executor, [Work(run, "test") for run in distinct.values()])
     timed = [Work(run, "latency") for run in distinct.values() if run.seed == first_seed]
     _gather(rows, executor, timed, at_a_time=1)
     sheet = {"opened_at": opened_at, "opened_by": f"study {folder.name}", "rows": rows}
@@ -64,13 +64,15 @@ def _chosen_once(folder: StudyFolder, runs: dict[str, Run]) -> dict[str, Run]:
     return {key: run for key, run in runs.items() if key in chosen}
 
 
-def _gather(rows: dict[str, dict[str, float]], executor: Executor, work: list[Work], *, at_a_time: int) -> None:
-    """Let workers do all of `work`; a piece whose worker died is done again."""
+def _gather(
+    rows: dict[str, dict[str, float]], executor: Executor, work: list[Work], *, at_a_time: int | None = None
+) -> None:
+    """Let workers do all of `work`, all of them unless `at_a_time` says; a piece whose worker died is done again."""
     waiting = list(reversed(work))
     running = 0
     attempts: dict[str, int] = {}
     while waiting or running:
-        while waiting and running < at_a_time:
+        while waiting and running < (at_a_time or executor.slots):
             piece = waiting.pop()
             attempts[piece.id] = attempts.get(piece.id, 0) + 1
             executor.submit(piece)

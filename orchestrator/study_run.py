@@ -142,7 +142,10 @@ def _restore(study: Study, store: Store, observer: Observer) -> None:
     observer.message(f"{len(lost)} finished runs are not in the store any more, so they are trained again")
     tasks = load_tasks(study, observer.message)
     refuse_changed_ground(study, folder.records(), tasks)
-    with open_executor(study, _worker_settings(study, store), tasks) as executor, _sigterm_interrupts():
+    with (
+        open_executor(study, _worker_settings(study, store), tasks, tell=observer.message) as executor,
+        _sigterm_interrupts(),
+    ):
         restore(lost, study, store, executor)
 
 
@@ -160,7 +163,7 @@ def _execute_phases(study: Study, store: Store, lock: StudyLock, tracker: Tracke
         observer.message(f"{cell} will have no result: {reason}")
     settings = _worker_settings(study, store)
     done = _Execution()
-    with open_executor(study, settings, tasks) as executor, _sigterm_interrupts():
+    with open_executor(study, settings, tasks, tell=observer.message) as executor, _sigterm_interrupts():
         storage = _open_search(study, store, folder)
         if storage.note:
             observer.message(storage.note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from orchestrator.work import Completion, Judge, Report, Work
@@ -13,6 +14,15 @@ def let_all_go_on(report: Report) -> bool:
     return False
 
 
+Tell = Callable[[str], None]
+"""Hears in a sentence what a user should know."""
+
+
+def say_nothing(text: str) -> None:
+    """What an executor says to nobody."""
+    del text
+
+
 class Executor(Protocol):
     """A place where work runs. Not thread-safe: one coordinator owns it."""
 
@@ -21,7 +31,7 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many pieces of work run at a time."""
+        """How many pieces of work run at a time; on a cluster it may change with every `wait`, but never to 0."""
         ...
 
     def submit(self, work: Work) -> None:

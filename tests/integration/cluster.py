@@ -19,6 +19,7 @@ from pathlib import Path
 from orchestrator.tracking_server import free_port
 
 _START_SECONDS = 90.0
+_TOKEN = Path.home() / ".ray" / "auth_token"
 
 
 @dataclass
@@ -28,7 +29,6 @@ class Cluster:
     address: str
     """Of the job API."""
     gcs: str
-    token: str
     nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -36,7 +36,6 @@ class Cluster:
         """What a client needs."""
         return {
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": self.token,
             "RAY_API_SERVER_ADDRESS": self.address,
             "RAY_USAGE_STATS_ENABLED": "0",
         }
@@ -52,7 +51,8 @@ class Cluster:
 def ray_cluster(*, cpus: int = 2) -> Iterator[Cluster]:
     """A head that answers, ended on leaving."""
     port, dashboard = free_port(), free_port()
-    cluster = Cluster(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{port}", "a-token-for-tests-0123456789abcdef")
+    _require_token()
+    cluster = Cluster(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{port}")
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")  # sockets' paths must be short
     head = _ray(
         cluster,
@@ -81,11 +81,22 @@ def end(node: subprocess.Popen[bytes], *, with_signal: int = signal.SIGTERM) -> 
     node.wait(10)
 
 
+def _require_token() -> None:
+    """The user's own, made if need be: Ray reads it once in each process, so all clusters of the tests share it."""
+    if not _TOKEN.is_file():
+        subprocess.run([_program(), "get-auth-token", "--generate"], check=True, capture_output=True)
+        _TOKEN.chmod(0o600)
+
+
+def _program() -> str:
+    return str(Path(sys.executable).with_name("ray"))
+
+
 def _ray(cluster: Cluster, *words: str) -> subprocess.Popen[bytes]:
     environment = os.environ | cluster.environment | {"PAREDOWN_PYTHON": sys.executable}
     environment.pop("RAY_ADDRESS", None)
     return subprocess.Popen(
-        [str(Path(sys.executable).with_name("ray")), "start", "--block", "--disable-usage-stats", *words],
+        [_program(), "start", "--block", "--disable-usage-stats", *words],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -94,7 +105,7 @@ def _ray(cluster: Cluster, *words: str) -> subprocess.Popen[bytes]:
 
 
 def _until_it_answers(cluster: Cluster, head: subprocess.Popen[bytes]) -> None:
-    headers = {"Authorization": f"Bearer {cluster.token}"}
+    headers = {"Authorization": f"Bearer {_TOKEN.read_text().strip()}"}
     request = urllib.request.Request(f"{cluster.address}/api/version", headers=headers)
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:

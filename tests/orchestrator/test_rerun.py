@@ -61,7 +61,7 @@ def test_a_run_is_repeated_with_as_many_threads_as_were_recorded(
 
 
 def test_an_unknown_key_says_where_keys_are_found(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(UnknownRecord, match=r"store: no finished run nonsense; its report and results\.parquet name"):
+    with pytest.raises(UnknownRecord, match=r"store: no finished run nonsense; a study's report and results"):
         rerun("nonsense", store=store, into=tmp_path / "again")
     assert not (tmp_path / "again").exists()
 

@@ -218,7 +218,7 @@ def test_a_damaged_artefact_is_named_with_its_mend(damage: Any, store: Store, im
 
 @pytest.mark.parametrize("key", ["nonsense", "../store", ""])
 def test_an_unknown_run_says_where_keys_are_found(key: str, store: Store) -> None:
-    with pytest.raises(UnknownRecord, match=r"no finished run .*; its report and results\.parquet name"):
+    with pytest.raises(UnknownRecord, match=r"no finished run .*; a study's report and results\.parquet name"):
         export_network(key, store=store)
 
 
